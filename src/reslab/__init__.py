@@ -1,0 +1,101 @@
+"""reslab: a laboratory for residual learning.
+
+The names below are loaded when they are first used; importing reslab imports nothing else.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from reslab._version import __version__
+
+if TYPE_CHECKING:
+    from reslab.core.experiment import Augmentation, Experiment, ModelSpec, Optimizer, Recipe, Schedule, WarmUp
+    from reslab.core.rundir import RunDirectory
+    from reslab.data.pictures import Pictures
+    from reslab.data.source import load
+    from reslab.evaluation.result import Evaluation
+    from reslab.experiments.api import Fitted, evaluate, fit
+    from reslab.models.named import (
+        cifar_plain,
+        plain18,
+        plain34,
+        resnet18,
+        resnet34,
+        resnet50,
+        resnet101,
+        resnet152,
+    )
+    from reslab.models.resnet import ResNet, cifar_resnet, resnet
+    from reslab.models.sizes import size_of
+    from reslab.training.loop import Watch
+
+_HOMES = {
+    "Augmentation": "core.experiment",
+    "Evaluation": "evaluation.result",
+    "Experiment": "core.experiment",
+    "Fitted": "experiments.api",
+    "ModelSpec": "core.experiment",
+    "Optimizer": "core.experiment",
+    "Pictures": "data.pictures",
+    "Recipe": "core.experiment",
+    "ResNet": "models.resnet",
+    "RunDirectory": "core.rundir",
+    "Schedule": "core.experiment",
+    "WarmUp": "core.experiment",
+    "Watch": "training.loop",
+    "cifar_plain": "models.named",
+    "cifar_resnet": "models.resnet",
+    "evaluate": "experiments.api",
+    "fit": "experiments.api",
+    "load": "data.source",
+    "plain18": "models.named",
+    "plain34": "models.named",
+    "resnet": "models.resnet",
+    "resnet18": "models.named",
+    "resnet34": "models.named",
+    "resnet50": "models.named",
+    "resnet101": "models.named",
+    "resnet152": "models.named",
+    "size_of": "models.sizes",
+}
+
+__all__ = [
+    "Augmentation",
+    "Evaluation",
+    "Experiment",
+    "Fitted",
+    "ModelSpec",
+    "Optimizer",
+    "Pictures",
+    "Recipe",
+    "ResNet",
+    "RunDirectory",
+    "Schedule",
+    "WarmUp",
+    "Watch",
+    "__version__",
+    "cifar_plain",
+    "cifar_resnet",
+    "evaluate",
+    "fit",
+    "load",
+    "plain18",
+    "plain34",
+    "resnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "size_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reslab' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"reslab.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, units, intervals, specs, run directories, the paper's numbers."""

@@ -1,0 +1,101 @@
+"""One experiment as a frozen value: which network, on which pictures, by which recipe, from which seed."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from reslab.core.errors import SpecError
+from reslab.core.spec import Spec
+
+ShortcutKind = Literal["none", "A", "B", "C"]
+StrideOn = Literal["1x1", "3x3"]
+Pool = Literal["pad1", "caffe"]
+Precision = Literal["auto", "fp32", "bf16"]
+Decay = Literal["conv_fc_weights", "all"]
+DataName = Literal["embedded", "cifar10", "cifar100"]
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
+
+
+class ModelSpec(Spec):
+    """A network by its command-line name; ``None`` leaves a choice to the name's default."""
+
+    name: str
+    shortcut: ShortcutKind | None = None
+    stride_on: StrideOn = "1x1"  # Table 1; "3x3" is known as v1.5
+    pool: Pool = "pad1"
+    width: Positive | None = None  # filters of the first stage; None: 64 on ImageNet (Table 1), 16 on CIFAR (section 4.2)
+
+
+class Optimizer(Spec):
+    """Stochastic gradient descent, section 3.4 and 4.2."""
+
+    lr: Annotated[float, Field(gt=0)] = 0.1  # section 3.4, 4.2
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # section 3.4, 4.2; not Nesterov
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4  # section 3.4, 4.2
+    decay: Decay = "conv_fc_weights"  # the paper does not say; fb.resnet.torch reports that it decays conv weights
+
+
+class WarmUp(Spec):
+    """Section 4.2 for ResNet-110: a lower rate until the training error falls below ``until_error`` percent."""
+
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    until_error: Annotated[float, Field(gt=0, lt=100)] = 80.0
+    window: Positive = TRAIN_WINDOW  # batches; the error of each whole window decides
+
+
+class Schedule(Spec):
+    """The rate is divided at these fractions of all steps: 32k and 48k of 64k in section 4.2."""
+
+    drops: tuple[Fraction, ...] = (0.5, 0.75)
+    divide_by: Annotated[float, Field(gt=1)] = 10.0  # section 3.4, 4.2
+    warm_up: WarmUp | None = None
+
+    @model_validator(mode="after")
+    def _drops_rise(self) -> "Schedule":
+        if list(self.drops) != sorted(set(self.drops)):
+            raise SpecError(f"schedule.drops must rise, not {list(self.drops)}")
+        return self
+
+
+class Augmentation(Spec):
+    """Section 4.2: ``pad`` zero pixels on each side, a random crop of the picture's size, a random mirror image."""
+
+    pad: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+
+
+class Recipe(Spec):
+    """How a network is trained and how often it is looked at. Section 4.2 gives the defaults."""
+
+    steps: Positive = 64_000
+    batch: Positive = 128
+    bn_group: Positive = 64  # pictures that share batch statistics: 128 on two GPUs
+    optim: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augment: Augmentation = Augmentation()
+    precision: Precision = "auto"
+    log_every: Positive = TRAIN_WINDOW
+    evaluate_every: Positive = 1_000  # a point every 1k iterations in Figure 6
+
+    @model_validator(mode="after")
+    def _groups_form(self) -> "Recipe":
+        if self.batch % self.bn_group:
+            raise SpecError(f"bn_group {self.bn_group} does not divide batch {self.batch}: no whole groups can be formed")
+        return self
+
+    def drop_steps(self) -> tuple[int, ...]:
+        """The steps before which the rate drops."""
+        return tuple(round(fraction * self.steps) for fraction in self.schedule.drops)
+
+
+class Experiment(Spec):
+    """Everything that decides a run's numbers on one machine; where its files lie is not part of it."""
+
+    model: ModelSpec
+    data: DataName
+    recipe: Recipe = Recipe()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -1,0 +1,102 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reslab.core.errors import StorageError
+from reslab.core.units import bytes_text
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def storing(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn the system's refusal to write below ``path`` into one clear line.
+
+    Args:
+        path: what is being written.
+        needed: how many bytes it takes, where known.
+
+    Raises:
+        StorageError: the disk is full, the place is read-only, or permission is missing.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            place = next(p for p in (path, *path.parents) if p.exists())
+            wants = f"; {bytes_text(needed)} are needed" if needed is not None else ""
+            free = bytes_text(shutil.disk_usage(place).free)
+            raise StorageError(f"the disk is full: cannot write {path}{wants}, {free} are free") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def canonical_json(value: Any) -> str:
+    """``value`` as JSON with sorted keys and no spaces: equal values are equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    """The sha256 of a text's UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename inside ``path`` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write ``data`` and wait until the disk holds it; not atomic."""
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` atomically: a reader, or a crash, meets the old file or the new one.
+
+    Raises:
+        StorageError: as `storing` says; nothing half-written stays behind.
+    """
+    with storing(path, len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            write_synced(partial, data)
+            partial.chmod(0o644)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_bytes` for a JSON value, indented for people, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

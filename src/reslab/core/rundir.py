@@ -1,0 +1,167 @@
+"""A run directory: everything one run was and did, readable without torch."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from reslab.core.errors import RunError
+from reslab.core.experiment import Experiment
+from reslab.core.files import storing, write_bytes, write_json
+
+Record = dict[str, Any]
+
+
+class RunDirectory:
+    """The files of one run.
+
+    ``spec.json`` (the experiment and its digest), ``environment.json``, ``metrics.jsonl``, ``result.json`` once the run
+    is finished, and the folders ``checkpoints`` and ``scores``. Made by `create` or `open`.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment) -> None:
+        self.path = path
+        self.experiment = experiment
+        self.checkpoints = path / "checkpoints"
+        self.scores = path / "scores"
+
+    @classmethod
+    def create(cls, path: Path, experiment: Experiment) -> Self:
+        """Make ``path`` the directory of ``experiment``, or open it where it already is.
+
+        Raises:
+            RunError: ``path`` is a file, holds something else, or holds a run of another spec.
+            StorageError: ``path`` cannot be written.
+        """
+        if (path / "spec.json").exists():
+            run = cls.open(path)
+            if run.experiment != experiment:
+                raise RunError(f"{path} holds another run: {_first_difference(run.experiment, experiment)}")
+            return run
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file, not a directory")
+        if path.exists() and any(path.iterdir()):
+            raise RunError(f"{path} is not empty and is not a run directory: it has no spec.json")
+        with storing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        spec = {"digest": experiment.digest(), "experiment": experiment.model_dump(mode="json")}
+        write_json(path / "spec.json", spec)
+        return cls(path, experiment)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The run that ``path`` holds.
+
+        Raises:
+            RunError: there is none, or its ``spec.json`` is damaged.
+        """
+        if not path.exists():
+            raise RunError(f"there is no run at {path}")
+        if not (path / "spec.json").is_file():
+            raise RunError(f"{path} is not a run directory: it has no spec.json")
+        spec = _read_json(path / "spec.json")
+        experiment = Experiment.parse(spec.get("experiment", {}), source=str(path / "spec.json"))
+        if spec.get("digest") != experiment.digest():
+            raise RunError(f"{path / 'spec.json'} is damaged: its digest does not match its experiment")
+        return cls(path, experiment)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the run for this process alone; the system lets go when the process ends, however it ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        with storing(self.path), (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
+            except (BlockingIOError, PermissionError):
+                raise RunError(f"another process is working on {self.path}") from None
+            yield
+
+    def append_metrics(self, record: Record) -> None:
+        """Add one line to ``metrics.jsonl``, and wait until the disk holds it."""
+        with storing(self.path), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record, allow_nan=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def metrics(self) -> list[Record]:
+        """The lines of ``metrics.jsonl``; a last line that a crash cut short is left out.
+
+        Raises:
+            RunError: a line before the last is damaged.
+        """
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        records: list[Record] = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                if number == len(lines):
+                    break
+                raise RunError(f"{path} is damaged at line {number}") from None
+        return records
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget the lines after ``step``: a resumed run writes them again."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        write_bytes(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+    def write(self, name: str, value: Record) -> None:
+        """Write ``name`` (``environment.json``, ``result.json``) atomically."""
+        write_json(self.path / name, value)
+
+    def environment(self) -> Record | None:
+        """What ``environment.json`` says, or ``None`` before the first step."""
+        return _read_json_if_there(self.path / "environment.json")
+
+    def result(self) -> Record | None:
+        """The finished run's result, or ``None`` while it is not finished."""
+        return _read_json_if_there(self.path / "result.json")
+
+
+def find_runs(paths: list[Path]) -> list[RunDirectory]:
+    """The runs at ``paths``; a directory that is no run stands for the runs directly inside it.
+
+    Raises:
+        RunError: a path holds no run.
+    """
+    runs: list[RunDirectory] = []
+    for path in paths:
+        inside = sorted(spec.parent for spec in path.glob("*/spec.json"))
+        if (path / "spec.json").exists() or not inside:
+            inside = [path]
+        runs.extend(RunDirectory.open(place) for place in inside)
+    return runs
+
+
+def _read_json_if_there(path: Path) -> Record | None:
+    return _read_json(path) if path.exists() else None
+
+
+def _read_json(path: Path) -> Record:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: it is not a JSON object")
+    return value
+
+
+def _first_difference(there: Experiment, asked: Experiment) -> str:
+    old, new = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    key = next(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))
+    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+
+
+def _flat(value: Record, prefix: str = "") -> Record:
+    flat: Record = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+    return flat

@@ -1,0 +1,1 @@
+"""Bytes and indices in, uint8 batches out."""

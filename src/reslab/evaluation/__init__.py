@@ -1,0 +1,1 @@
+"""Testing: exact counts, stored scores."""

@@ -1,0 +1,58 @@
+"""A test's result as people and programs read it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reslab.core.intervals import Count
+from reslab.evaluation.scores import Scores
+
+SINGLE: Final = "single"  # section 4.2: the single view of the original picture
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An error with everything needed to believe it; errors in percent, intervals 95 % Wilson."""
+
+    protocol: str
+    precision: str
+    top1: Count
+    top5: Count
+    by_class: dict[str, Count]
+
+    @property
+    def error(self) -> float:
+        """The top-1 error in percent."""
+        return self.top1.error
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of `error`."""
+        return self.top1.interval
+
+    @property
+    def n(self) -> int:
+        """How many pictures were tested."""
+        return self.top1.n
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--json``."""
+        return {
+            "protocol": self.protocol,
+            "precision": self.precision,
+            "n": self.n,
+            "hits": self.n - self.top1.errors,
+            "error": self.error,
+            "top5_error": self.top5.error,
+            "interval": list(self.interval),
+            "by_class": {
+                name: {"n": count.n, "error": count.error, "interval": list(count.interval)}
+                for name, count in self.by_class.items()
+            },
+        }
+
+
+def summarise(scores: Scores, classes: tuple[str, ...], precision: str, protocol: str = SINGLE) -> Evaluation:
+    """Count ``scores`` in every way that a report shows."""
+    present = [classes[label] for label in scores.labels.unique().tolist()]
+    by_class = dict(zip(present, scores.counts_by_class(), strict=True))
+    return Evaluation(protocol, precision, scores.count(), scores.count(top=5), by_class)

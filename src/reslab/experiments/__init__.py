@@ -1,0 +1,1 @@
+"""The only room that pairs names with things: networks, recipes, experiments, and their execution."""

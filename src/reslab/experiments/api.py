@@ -1,0 +1,78 @@
+"""The same from Python: `fit` and `evaluate` on any network, without a run directory."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from reslab.core.experiment import Recipe
+from reslab.core.intervals import Count
+from reslab.data.pictures import Pictures
+from reslab.evaluation.result import Evaluation, summarise
+from reslab.experiments.environment import choose_device
+from reslab.experiments.session import Session, advance, begin
+from reslab.training.loop import Watch
+from reslab.training.precision import Resolved
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network: ``net``, and ``train_error`` over its last 50 batches."""
+
+    session: Session
+    classes: tuple[str, ...]
+
+    @property
+    def net(self) -> nn.Module:
+        """The network, on its device, channels-last."""
+        return self.session.net
+
+    @property
+    def train_error(self) -> Count:
+        """Errors over the last 50 training batches."""
+        return self.session.train_error()
+
+
+def fit(
+    net: nn.Module,
+    pictures: Pictures,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int = 0,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train ``net`` in place as section 4.2 does.
+
+    Args:
+        net: takes float32 (B, 3, H, W), returns logits (B, classes).
+        pictures: the training set.
+        recipe: steps, batch, rates, augmentation; None: the paper's 64,000 steps.
+        seed: decides the order of pictures, crops and mirror images.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        workers: processes that gather batches.
+        watch: what to record, test or save on the way.
+
+    Raises:
+        SpecError: no such device.
+        DataError: fewer pictures than one batch.
+        TrainingError: the loss is not finite; the message names step, rate and samples.
+    """
+    session = begin(net, pictures, recipe or Recipe(), choose_device(device))
+    advance(session, pictures, seed, workers, watch or Watch())
+    return Fitted(session, pictures.classes)
+
+
+def evaluate(fitted: Fitted, pictures: Pictures, *, precision: Resolved = "fp32") -> Evaluation:
+    """Test on the single view of every picture, each counted exactly once.
+
+    Args:
+        fitted: what `fit` returned.
+        pictures: those to test on.
+        precision: of the forward pass.
+
+    Raises:
+        DataError: the pictures have another shape than those trained on.
+        EvaluationError: a picture was not counted exactly once.
+    """
+    return summarise(fitted.session.test(pictures, precision), pictures.classes, precision)

@@ -1,0 +1,121 @@
+"""Where reslab differs from the paper, or chose where the paper is silent: one ledger, shown in every report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from reslab.core.experiment import Experiment
+from reslab.experiments.names import CLASSES, WIDTHS, parse_name
+from reslab.experiments.recipes import PAPER_CIFAR
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One difference.
+
+    Args:
+        topic: what it is about.
+        paper: what the paper says, or that it does not say.
+        ours: what is done here, and why.
+        applies: whether an experiment is touched by it.
+    """
+
+    topic: str
+    paper: str
+    ours: str
+    applies: Callable[[Experiment], bool]
+
+
+def _always(_experiment: Experiment) -> bool:
+    return True
+
+
+def _narrow(experiment: Experiment) -> bool:
+    return experiment.model.width not in (None, WIDTHS[parse_name(experiment.model.name).family])
+
+
+LEDGER: Final[tuple[Deviation, ...]] = (
+    Deviation(
+        "pictures",
+        "CIFAR-10: 50,000 + 10,000 colour pictures of 32x32 (section 4.2)",
+        "Fashion-MNIST, the first 12,000 + 2,000 by class, grey 28x28 shown as three equal channels: they come with reslab",
+        lambda experiment: experiment.data == "embedded",
+    ),
+    Deviation(
+        "classes",
+        f"{CLASSES['cifar']} classes (section 4.2)",
+        "CIFAR-100's 100 fine classes",
+        lambda experiment: experiment.data == "cifar100",
+    ),
+    Deviation(
+        "length",
+        f"{PAPER_CIFAR.steps:,} steps of {PAPER_CIFAR.batch} (section 4.2)",
+        "other steps or batches; the rate drops at the same fractions of them",
+        lambda experiment: (experiment.recipe.steps, experiment.recipe.batch) != (PAPER_CIFAR.steps, PAPER_CIFAR.batch),
+    ),
+    Deviation(
+        "width",
+        f"{WIDTHS['cifar']} filters in the first stage (section 4.2)",
+        "another width: fewer filters train sooner",
+        _narrow,
+    ),
+    Deviation(
+        "batch normalisation's group",
+        "128 pictures on two GPUs, so 64 share their statistics (section 4.2)",
+        "another group; one group a step costs less",
+        lambda experiment: experiment.recipe.bn_group != PAPER_CIFAR.bn_group,
+    ),
+    Deviation(
+        "training set",
+        "45,000 pictures to choose the schedule; which set Table 6's networks saw is not said",
+        "all training pictures",
+        _always,
+    ),
+    Deviation(
+        "initial weights",
+        "as in He et al. 2015; which of its two forms, and the classifier's, is not said",
+        "normal with std sqrt(2 / fan_out); classifier uniform within 1 / sqrt(inputs)",
+        _always,
+    ),
+    Deviation(
+        "weight decay",
+        "1e-4; on which parameters is not said",
+        "on the weights of convolutions and classifier; --optim.decay all adds biases and batch normalisation",
+        lambda experiment: experiment.recipe.optim.decay == "conv_fc_weights",
+    ),
+    Deviation(
+        "momentum's form",
+        "Caffe: the rate is inside the velocity",
+        "torch: the rate multiplies the velocity; the two differ only just after a drop",
+        _always,
+    ),
+    Deviation(
+        "batch statistics at test time",
+        "recomputed over a large training batch after training, says the authors' repository",
+        "running averages with momentum 0.1",
+        _always,
+    ),
+    Deviation(
+        "padding",
+        "4 pixels on each side; the value is not said",
+        "zeros, after the mean is subtracted",
+        lambda experiment: experiment.recipe.augment.pad > 0,
+    ),
+    Deviation(
+        "precision",
+        "fp32",
+        "training in bf16 where the processor computes in it natively (--precision fp32 forbids it); testing in fp32",
+        lambda experiment: experiment.recipe.precision != "fp32",
+    ),
+)
+
+
+def deviations(experiments: list[Experiment]) -> list[Deviation]:
+    """The ledger's lines that touch any of ``experiments``."""
+    return [line for line in LEDGER if any(line.applies(experiment) for experiment in experiments)]
+
+
+def as_markdown(lines: list[Deviation]) -> str:
+    """The ledger as a Markdown table."""
+    rows = [f"| {line.topic} | {line.paper} | {line.ours} |" for line in lines]
+    return "\n".join(["| | the paper | reslab |", "|---|---|---|", *rows]) + "\n"

@@ -1,0 +1,93 @@
+"""Where a run took place: recorded once, compared when it is resumed."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from reslab._version import __version__
+from reslab.core.errors import SpecError, unknown
+from reslab.training.precision import Resolved
+
+DECIDES_BITS: Final = ("torch", "device", "processor", "capability", "threads", "precision")
+DEVICES: Final = ("auto", "cpu", "cuda")
+
+
+def choose_device(asked: str) -> torch.device:
+    """``auto`` takes a CUDA device where there is one.
+
+    Raises:
+        SpecError: an unknown device, or one that this machine lacks.
+    """
+    kind = asked.split(":")[0]
+    if kind not in DEVICES:
+        raise SpecError(unknown("device", asked, DEVICES))
+    there = torch.cuda.is_available()
+    if kind == "cuda" and not there:
+        raise SpecError("--device cuda: torch finds no CUDA device here")
+    return torch.device(("cuda" if there else "cpu") if kind == "auto" else asked)
+
+
+def environment(device: torch.device, precision: Resolved) -> dict[str, Any]:
+    """Versions, processor, threads, precision and revision; no name of host, user or path."""
+    return {
+        "reslab": __version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": importlib.metadata.version("numpy"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "processor": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What has changed of the things that decide a result's bits: one phrase each."""
+    changed = [key for key in DECIDES_BITS if before.get(key) != now.get(key)]
+    return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in changed]
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    wanted = {"model name", "cpu family", "model", "stepping"}
+    first: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in wanted:
+            first.setdefault(key.strip(), value.strip())
+    if "model name" not in first:
+        return platform.processor() or platform.machine()
+    family = " ".join(f"{key.split()[-1]} {first[key]}" for key in ("cpu family", "model", "stepping") if key in first)
+    return f"{first['model name']} ({family})"
+
+
+def _revision() -> str | None:
+    """The git revision of reslab's own source, with a mark when it was changed; None where it is installed."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],  # noqa: S607
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() if tracked.returncode == 0 else None

@@ -1,0 +1,232 @@
+"""One experiment in one run directory: begun, stopped, resumed, finished; every stage starts from what is on disk."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reslab.core.errors import RunError
+from reslab.core.experiment import Experiment
+from reslab.core.intervals import Count
+from reslab.core.rundir import Record, RunDirectory
+from reslab.data import chance
+from reslab.data.pictures import Pictures
+from reslab.data.source import Source, find_data
+from reslab.evaluation.result import SINGLE, summarise
+from reslab.evaluation.scores import Scores
+from reslab.experiments.environment import choose_device, differences, environment
+from reslab.experiments.names import describe
+from reslab.experiments.networks import build
+from reslab.experiments.notify import Notify
+from reslab.experiments.session import Session, advance, begin
+from reslab.models.sizes import size_of
+from reslab.training import checkpoint
+from reslab.training.checkpoint import Checkpoint
+from reslab.training.interrupt import noted_signals
+from reslab.training.loop import Training, Watch
+from reslab.training.state import facts_of, parts_of, restore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """How a run is carried out. None of it changes a number, except that another device changes the last bits.
+
+    Args:
+        data: what ``--data`` says.
+        out: the run directory.
+        resume: go on where the run stopped; afresh where there is nothing yet.
+        strict: refuse to resume where threads, processor or versions differ, instead of warning.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        workers: processes that gather batches.
+        checkpoint_every: steps between checkpoints.
+        keep: checkpoints to retain.
+    """
+
+    data: str
+    out: Path
+    resume: bool = False
+    strict: bool = False
+    device: str = "auto"
+    workers: int = 0
+    checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``result`` of a finished run, or the ``signal`` that stopped it after ``step``."""
+
+    result: Record | None
+    signal: int | None
+    step: int
+
+
+def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
+    """Carry ``experiment`` out in ``job.out``.
+
+    Raises:
+        ReslabError: a mistake in the settings, the data or the directory; nothing is left behind by it.
+        TrainingError: the loss is not finite.
+        StorageError: something could not be written.
+    """
+    device = choose_device(job.device)
+    source = find_data(job.data)
+    if source.name != experiment.data:
+        raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
+    if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
+        if not job.resume:
+            raise RunError(f"{job.out} holds this run, finished; take another --out, or --resume to see its result")
+        return Outcome({**result, "directory": str(job.out)}, None, experiment.recipe.steps)
+    execution = _Execution(experiment, job, notify, source, device)
+    run = RunDirectory.create(job.out, experiment)
+    with run.exclusive():
+        return execution.carry_out(run)
+
+
+class _Execution:
+    """The pictures and the session of one run. Made before its directory: a mistake leaves nothing behind."""
+
+    def __init__(
+        self, experiment: Experiment, job: Job, notify: Notify, source: Source, device: torch.device
+    ) -> None:
+        self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
+        self.train, self.val = source.read("train"), source.read("val")
+        net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
+        self.session = begin(net, self.train, experiment.recipe, device)
+        self.tested: tuple[int, Scores] | None = None
+
+    def carry_out(self, run: RunDirectory) -> Outcome:
+        checkpoint.remove_orphans(run.checkpoints)
+        found = checkpoint.newest(run.checkpoints, self.notify.warned)
+        if found and not self.job.resume:
+            at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
+            raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
+        changed = self._go_on(found) if found else []
+        self._note_environment(run, changed)
+        training = self.session.training
+        run.rewind_metrics(training.step)
+        self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
+        try:
+            with noted_signals() as stop:
+                watch = self._watch(run, stop)
+                signal = advance(self.session, self.train, self.experiment.seed, self.job.workers, watch)
+                result = None if signal is not None else self._finish(run)
+        finally:
+            self.notify.ended()
+        return Outcome(result and {**result, "directory": str(run.path)}, signal, training.step)
+
+    def _watch(self, run: RunDirectory, stop: Any) -> Watch:
+        def record(line: Record) -> None:
+            run.append_metrics(line)
+            self.notify.recorded(line)
+
+        def save(training: Training) -> None:
+            parts = {**parts_of(training), "form": {"mean": self.session.form.mean}}
+            checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
+
+        return Watch(
+            record=record,
+            test=self._test,
+            save=save,
+            save_every=self.job.checkpoint_every,
+            stop=stop,
+            stepped=self.notify.stepped,
+        )
+
+    def _test(self) -> Count:
+        scores = self.session.test(self.val)
+        self.tested = self.session.training.step, scores
+        return scores.count()
+
+    def _go_on(self, found: Checkpoint) -> list[str]:
+        if found.facts["data"]["digest"] != self.train.digest:
+            raise RunError(f"{self.job.data} holds other pictures than those that {self.job.out} was begun with")
+        if self.experiment.recipe.precision == "auto":
+            self.session = replace(self.session, precision=found.facts["environment"]["precision"])
+        changed = differences(found.facts["environment"], self._environment())
+        if changed and self.job.strict:
+            raise RunError(f"--strict: results may differ in their last bits, because {'; '.join(changed)}")
+        if changed:
+            self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
+        restore(self.session.training, found)
+        return changed
+
+    def _environment(self) -> Record:
+        return environment(self.session.device, self.session.precision)
+
+    def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
+        noted = run.environment()
+        if noted is None or not run.metrics():
+            place = {"name": self.train.name, "place": self.source.place, "digest": self.train.digest}
+            noted = {**self._environment(), "data": place, "resumed": []}
+        if self.session.training.step:
+            noted["resumed"].append({"step": self.session.training.step, "changed": changed})
+        run.write("environment.json", noted)
+
+    def _facts(self, run: RunDirectory) -> Record:
+        training = self.session.training
+        return {
+            **facts_of(training),
+            "samples": training.step * self.experiment.recipe.batch,
+            "spec": run.experiment.digest(),
+            "model": self.experiment.model.model_dump(mode="json"),
+            "classes": list(self.train.classes),
+            "data": {"name": self.train.name, "digest": self.train.digest},
+            "preprocessing": self.session.form.contract(),
+            "environment": self._environment(),
+        }
+
+    def _finish(self, run: RunDirectory) -> Record:
+        step = self.session.training.step
+        at, scores = self.tested or (None, None)
+        if scores is None or at != step:
+            scores = self.session.test(self.val)
+        store_scores(scores, run.scores / f"{SINGLE}-val", self.val, "fp32", step)
+        result = _result(self.experiment, self.session, scores, self.val)
+        run.write("result.json", result)
+        return result
+
+
+def weights_generator(seed: int) -> torch.Generator:
+    """The source of a run's initial weights: a stream of its own, decided by ``seed``."""
+    word = chance.words(seed, chance.INITIAL_WEIGHTS, 0, np.zeros(1, np.int64))[0]
+    return torch.Generator().manual_seed(int(word >> np.uint64(1)))
+
+
+def store_scores(scores: Scores, folder: Path, pictures: Pictures, precision: str, step: int) -> None:
+    """Keep per-image scores with what they are of."""
+    facts = {
+        "protocol": SINGLE,
+        "average": "none: one view",
+        "precision": precision,
+        "split": pictures.split,
+        "data": {"name": pictures.name, "digest": pictures.digest},
+        "step": step,
+        "n": len(scores),
+        "hits": len(scores) - scores.count().errors,
+    }
+    scores.store(folder, facts)
+
+
+def _result(experiment: Experiment, session: Session, scores: Scores, val: Pictures) -> Record:
+    size = size_of(session.net, val.pixels.shape[-1])
+    test, train = summarise(scores, val.classes, "fp32"), session.train_error()
+    return {
+        "model": experiment.model.name,
+        "parameters": size.parameters,
+        "multiply_adds": size.multiply_adds,
+        "input_size": size.input_size,
+        "steps": experiment.recipe.steps,
+        "seed": experiment.seed,
+        "train_error": train.error,
+        "train_interval": list(train.interval),
+        "train_n": train.n,
+        "test_error": test.error,
+        "test_interval": list(test.interval),
+        "hits": test.n - test.top1.errors,
+        "n": test.n,
+        "seconds": round(session.training.seconds, 1),
+        "by_class": test.as_json()["by_class"],
+    }

@@ -1,0 +1,22 @@
+"""What a command wants to hear while a run goes on."""
+
+from typing import Any
+
+
+class Notify:
+    """Hears everything and says nothing; the command line overrides what it shows."""
+
+    def begun(self, title: str, step: int, steps: int) -> None:
+        """A run starts, or goes on after ``step`` of ``steps``."""
+
+    def stepped(self, step: int) -> None:
+        """One more step is done."""
+
+    def recorded(self, line: dict[str, Any]) -> None:
+        """A line was added to ``metrics.jsonl``."""
+
+    def ended(self) -> None:
+        """The run is over, or stopped."""
+
+    def warned(self, text: str) -> None:
+        """Something that the user should know."""

@@ -1,0 +1,59 @@
+"""Named recipes, without torch. A recipe says what it is for and what it costs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from reslab.core.errors import SpecError, unknown
+from reslab.core.experiment import DataName, Optimizer, Recipe, Schedule, WarmUp
+
+PAPER_CIFAR: Final = Recipe()
+
+SHORT: Final = PAPER_CIFAR.but(
+    {
+        "steps": 200,  # ours: four half-width networks in under 5 minutes on 2 cores, README "The demo"
+        "bn_group": 128,  # ours: one group a step; two of 64 cost time, and the paper's were two GPUs
+        "log_every": 10,
+        "evaluate_every": 50,
+    }
+)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe with its purpose."""
+
+    recipe: Recipe
+    purpose: str
+
+
+RECIPES: Final[dict[str, NamedRecipe]] = {
+    "paper-cifar": NamedRecipe(
+        PAPER_CIFAR, "section 4.2: 64,000 steps of 128, rate 0.1 divided by 10 at 32k and 48k, BN groups of 64"
+    ),
+    "paper-cifar-warm-up": NamedRecipe(
+        PAPER_CIFAR.but({"schedule": Schedule(warm_up=WarmUp()).model_dump(mode="json")}),
+        "the same for ResNet-110: rate 0.01 until the training error is below 80 %",
+    ),
+    "short": NamedRecipe(SHORT, "the same in 200 steps, for a demonstration on 2 cores"),
+}
+DEFAULT_RECIPES: Final[dict[DataName, str]] = {
+    "embedded": "short",
+    "cifar10": "paper-cifar",
+    "cifar100": "paper-cifar",
+}
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe called ``name``.
+
+    Raises:
+        SpecError: there is none; the line names those there are.
+    """
+    if name not in RECIPES:
+        raise SpecError(unknown("recipe", name, RECIPES))
+    return RECIPES[name].recipe
+
+
+def with_optimizer(recipe: Recipe, optim: Optimizer) -> Recipe:
+    """``recipe`` with those settings of ``optim`` that were given, not its defaults."""
+    return recipe.but({"optim": optim.model_dump(mode="json", exclude_unset=True)})

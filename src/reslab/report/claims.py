@@ -1,0 +1,124 @@
+"""How a claim is judged: a claim is data, its check a pure function of finished runs, its answer one of four."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reslab.core.intervals import Count, difference
+from reslab.report.finished import FinishedRun
+
+Answer = Literal["holds", "fails", "not separable", "not tested"]
+Networks = Mapping[tuple[bool, int], FinishedRun]  # by residual and depth, one seed
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison: what was compared, what came out, and the numbers."""
+
+    text: str
+    answer: Answer
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper and the check that decides it on the runs of one seed."""
+
+    identifier: str
+    statement: str
+    source: str
+    check: Callable[[Networks], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim on the runs of one setting; ``judged_on`` names networks and seeds."""
+
+    claim: Claim
+    setting: str
+    answer: Answer
+    judged_on: str
+    findings: dict[int, list[Finding]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--json``."""
+        return {
+            "id": self.claim.identifier,
+            "statement": self.claim.statement,
+            "source": self.claim.source,
+            "setting": self.setting,
+            "verdict": self.answer,
+            "judged_on": self.judged_on,
+            "numbers": [
+                {"seed": seed, "comparison": finding.text, "answer": finding.answer, **finding.numbers}
+                for seed, findings in self.findings.items()
+                for finding in findings
+            ],
+        }
+
+
+def compare(text: str, larger: Count, smaller: Count) -> Finding:
+    """Whether one error is larger than another; not separable while the interval of the difference covers zero."""
+    low, high = difference(larger, smaller)
+    answer: Answer = "holds" if low > 0 else "fails" if high < 0 else "not separable"
+    return Finding(text, answer, _numbers(larger, smaller))
+
+
+def close(text: str, first: Count, second: Count, margin: float) -> Finding:
+    """Whether two errors differ by at most ``margin`` points, by the interval of their difference."""
+    low, high = difference(first, second)
+    inside, outside = -margin <= low and high <= margin, low > margin or high < -margin
+    answer: Answer = "holds" if inside else "fails" if outside else "not separable"
+    return Finding(text, answer, {**_numbers(first, second), "margin": margin})
+
+
+def judge(claims: Iterable[Claim], runs: Sequence[FinishedRun]) -> list[Verdict]:
+    """Every claim on every setting among ``runs``: seed by seed, and together only where all seeds agree."""
+    by_setting: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        by_setting.setdefault(run.comparable, []).append(run)
+    return [_judge(claim, group) for group in by_setting.values() for claim in claims]
+
+
+def _judge(claim: Claim, runs: list[FinishedRun]) -> Verdict:
+    findings: dict[int, list[Finding]] = {}
+    for seed in sorted({run.experiment.seed for run in runs}):
+        networks = {(run.residual, run.name.depth): run for run in runs if run.experiment.seed == seed}
+        if found := claim.check(networks):
+            findings[seed] = found
+    answers = {_together(found) for found in findings.values()}
+    overall: Answer = "not tested" if not answers else answers.pop() if len(answers) == 1 else "not separable"
+    return Verdict(claim, runs[0].setting, overall, _judged_on(runs, findings), findings)
+
+
+def _together(findings: list[Finding]) -> Answer:
+    answers = {finding.answer for finding in findings}
+    for worst in ("fails", "not separable"):
+        if worst in answers:
+            return worst
+    return "holds"
+
+
+def _judged_on(runs: list[FinishedRun], findings: Mapping[int, list[Finding]]) -> str:
+    if not findings:
+        return "no pair of networks that it speaks of"
+    text = " ".join(finding.text for found in findings.values() for finding in found)
+    titles = dict.fromkeys(run.title for run in runs if run.title in text)
+    seeds = ", ".join(str(seed) for seed in findings)
+    return f"{', '.join(titles)}; seed{'s' if len(findings) > 1 else ''} {seeds}"
+
+
+def _numbers(first: Count, second: Count) -> dict[str, Any]:
+    return {
+        "errors": [first.error, second.error],
+        "n": [first.n, second.n],
+        "difference": first.error - second.error,
+        "interval": list(difference(first, second)),
+    }
+
+
+def neighbours(networks: Networks, residual: bool, deepest: int) -> list[tuple[FinishedRun, FinishedRun]]:  # noqa: FBT001 a kind
+    """Pairs (shallower, deeper) of neighbouring depths among the networks of one kind, up to ``deepest``."""
+    depths = sorted(depth for kind, depth in networks if kind == residual and depth <= deepest)
+    return [(networks[residual, a], networks[residual, b]) for a, b in itertools.pairwise(depths)]

@@ -1,0 +1,115 @@
+"""The figure in the paper's manner: error against steps, plain networks left, residual ones right."""
+
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reslab.report.finished import FinishedRun
+
+SHADES: Final = ("#e69f00", "#56b4e9", "#009e73", "#0072b2", "#7b3294", "#000000")  # told apart in colour and in grey
+MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+STYLE: Final = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "svg.hashsalt": "reslab",
+    "svg.fonttype": "path",
+}
+Curve = tuple[list[float], list[float]]
+
+
+def training_curves(runs: Sequence[FinishedRun]) -> Figure:
+    """Two panels with shared axes, as in Figure 6: thin lines training error, bold lines test error.
+
+    Args:
+        runs: of one setting; several seeds of a network are drawn as several curves.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
+        plain, residual = figure.subplots(1, 2, sharex=True, sharey=True)
+        depths = sorted({run.name.depth for run in runs})
+        for axes, kind, title in ((plain, False, "plain networks"), (residual, True, "residual networks")):
+            for run in (run for run in runs if run.residual == kind):
+                _draw(axes, run, depths.index(run.name.depth) % len(SHADES))
+            _dress(axes, title, runs[0])
+            _name_curves(axes, [run for run in runs if run.residual == kind], depths)
+        plain.set_ylabel("error (%)")
+        plain.set_ylim(0, _ceiling(runs))
+        figure.suptitle("thin: training error over the last 50 batches      bold: test error", fontsize=9)
+    return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as SVG text, the same for the same runs."""
+    stream = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, 160 dots an inch."""
+    stream = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _curve(run: FinishedRun, key: str) -> Curve:
+    lines = [line for line in run.metrics if key in line]
+    return [line["step"] for line in lines], [line[key] for line in lines]
+
+
+def _draw(axes: Axes, run: FinishedRun, shade: int) -> None:
+    axes.plot(*_curve(run, "train_error"), color=SHADES[shade], linewidth=0.9)
+    look: dict[str, Any] = {"marker": MARKERS[shade], "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.7}
+    axes.plot(*_curve(run, "test_error"), color=SHADES[shade], linewidth=2.4, **look)
+
+
+def _dress(axes: Axes, title: str, run: FinishedRun) -> None:
+    axes.set_title(title, fontsize=10, fontweight="bold", loc="left")
+    axes.set_xlabel("steps")
+    axes.set_xlim(0, run.experiment.recipe.steps * 1.17)
+    axes.set_axisbelow(True)
+    for drop in run.experiment.recipe.drop_steps():
+        axes.axvline(drop, color="#999999", linewidth=0.8, linestyle=(0, (2, 3)))
+
+
+def _name_curves(axes: Axes, runs: Sequence[FinishedRun], depths: list[int]) -> None:
+    ends: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        ends.setdefault(run.title, []).append(run)
+    lowest = 0.0
+    for title, group in sorted(ends.items(), key=lambda end: _end(end[1])):
+        lowest = max(_end(group), lowest)
+        colour = SHADES[depths.index(group[0].name.depth) % len(SHADES)]
+        place = (group[0].experiment.recipe.steps * 1.02, lowest)
+        axes.annotate(title, place, color=colour, fontweight="bold", fontsize=8.5, va="center", annotation_clip=False)
+        lowest += 4.5  # points of error, so that names do not lie on each other
+
+
+def _end(runs: Sequence[FinishedRun]) -> float:
+    return sum(run.test.error for run in runs) / len(runs)
+
+
+def _ceiling(runs: Sequence[FinishedRun]) -> float:
+    """Room for every curve once the first tenth of the steps is over."""
+    begun = runs[0].experiment.recipe.steps / 10
+    errors = [
+        line[key]
+        for run in runs
+        for line in run.metrics
+        for key in ("train_error", "test_error")
+        if key in line and line["step"] >= begun
+    ]
+    return min(100.0, 1.05 * max(errors, default=100.0))

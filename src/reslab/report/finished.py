@@ -1,0 +1,98 @@
+"""A finished run as a report reads it: files only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from reslab.core.errors import RunError
+from reslab.core.experiment import Experiment
+from reslab.core.intervals import Count
+from reslab.core.paper import cifar10_test_error
+from reslab.core.rundir import Record, RunDirectory
+from reslab.experiments.names import Name, describe, parse_name
+
+DATA_TITLES = {"embedded": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run was (``experiment``), what came out (``result``) and how it went (``metrics``)."""
+
+    directory: str
+    experiment: Experiment
+    result: Record
+    metrics: list[Record]
+    environment: Record
+
+    @cached_property
+    def name(self) -> Name:
+        """Family, depth, plain or residual."""
+        return parse_name(self.experiment.model.name)
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network has shortcuts."""
+        return self.name.shortcut(self.experiment.model.shortcut) != "none"
+
+    @property
+    def title(self) -> str:
+        """The network's name as people write it: ``plain-20``, ``ResNet-56``."""
+        return f"{'ResNet' if self.residual else 'plain'}-{self.name.depth}"
+
+    @property
+    def test(self) -> Count:
+        """Errors on the test pictures."""
+        return Count(self.result["n"] - self.result["hits"], self.result["n"])
+
+    @property
+    def train(self) -> Count:
+        """Errors over the last 50 training batches."""
+        return train_count(self.metrics[-1])
+
+    @property
+    def paper_test_error(self) -> float | None:
+        """Table 6's number, where this is its network on its data set; in percent."""
+        as_published = describe(self.experiment.model) == self.experiment.model.name
+        known = self.experiment.data == "cifar10" and as_published
+        return cifar10_test_error(self.experiment.model.name) if known else None
+
+    @property
+    def setting(self) -> str:
+        """Everything but network and seed, in a few words; runs are comparable where these are equal."""
+        recipe, width = self.experiment.recipe, self.experiment.model.width
+        narrow = f", first stage {width} filters wide" if width else ""
+        return f"{DATA_TITLES[self.experiment.data]}, {recipe.steps:,} steps of {recipe.batch}{narrow}"
+
+    @property
+    def comparable(self) -> str:
+        """Equal for runs that differ in network depth, shortcuts and seed alone."""
+        neutral = {"model": {"name": "cifar-plain20", "shortcut": None}, "seed": 0}
+        return self.experiment.but(neutral).digest()
+
+
+def train_count(line: Record) -> Count:
+    """The training errors that a line of metrics speaks of."""
+    return Count(round(line["train_error"] * line["train_n"] / 100), line["train_n"])
+
+
+def tested_count(line: Record) -> Count:
+    """The test errors that a line of metrics speaks of; it must have some."""
+    return Count(round(line["test_error"] * line["test_n"] / 100), line["test_n"])
+
+
+def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
+    """Read runs, in the order plain before residual, shallow before deep, then by seed.
+
+    Raises:
+        RunError: a run is not finished.
+    """
+    read = [_read(run) for run in runs]
+    return sorted(read, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+
+
+def _read(run: RunDirectory) -> FinishedRun:
+    result, metrics = run.result(), run.metrics()
+    if result is None or not metrics:
+        done = metrics[-1]["step"] if metrics else 0
+        raise RunError(f"{run.path} is not finished: step {done} of {run.experiment.recipe.steps}")
+    return FinishedRun(str(run.path), run.experiment, result, metrics, run.environment() or {})

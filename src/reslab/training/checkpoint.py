@@ -1,0 +1,144 @@
+"""Checkpoints: safetensors for tensors, JSON for facts, a manifest of sha256s written last, one rename to be there.
+
+Nothing is pickled. A checkpoint that a crash cut short has no name; one whose bytes changed does not match its
+manifest; in both cases the one before it is used.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from reslab.core.errors import CheckpointError
+from reslab.core.files import sha256_file, storing, sync_directory, write_synced
+
+Parts = dict[str, dict[str, Tensor]]
+PREFIX = "step-"
+PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint: ``parts`` by file stem, tensors by name, and the ``facts`` of ``state.json``."""
+
+    path: Path
+    parts: Parts
+    facts: dict[str, Any]
+
+
+def save(folder: Path, step: int, parts: Parts, facts: dict[str, Any], keep: int = 2) -> Path:
+    """Store a checkpoint below ``folder`` as ``step-N``, then drop all but the newest ``keep``.
+
+    Args:
+        folder: the run's ``checkpoints`` directory.
+        step: updates done.
+        parts: tensors by file and name; stored contiguous, whatever their memory format.
+        facts: plain JSON.
+        keep: how many to retain.
+
+    Raises:
+        StorageError: it could not be written; earlier checkpoints are intact and the space is released.
+    """
+    files = {f"{part}.safetensors": _tensor_bytes(tensors) for part, tensors in parts.items()}
+    files["state.json"] = (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    target, partial = folder / f"{PREFIX}{step}", folder / f"{PARTIAL}{step}"
+    with storing(target, sum(len(data) for data in files.values())):
+        try:
+            partial.mkdir(parents=True)
+            for name, data in files.items():
+                write_synced(partial / name, data)
+            manifest = {"step": step, "sha256": {name: sha256_file(partial / name) for name in files}}
+            write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+            sync_directory(partial)
+            _discard(target)
+            partial.rename(target)
+            sync_directory(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        for old in steps(folder)[keep:]:
+            _discard(folder / f"{PREFIX}{old}")
+    return target
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint below ``folder``, newest first."""
+    names = [path.name.removeprefix(PREFIX) for path in folder.glob(f"{PREFIX}*")]
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Delete what a crash left half-written or half-deleted."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where there is none at all.
+
+    Args:
+        folder: the run's ``checkpoints`` directory.
+        warn: told about each damaged checkpoint that is passed over.
+
+    Raises:
+        CheckpointError: there are checkpoints and all are damaged.
+    """
+    damaged = []
+    for step in steps(folder):
+        path = folder / f"{PREFIX}{step}"
+        try:
+            checkpoint = read(path)
+        except CheckpointError as error:
+            damaged.append(str(error))
+            continue
+        for line in damaged:
+            warn(f"{line}; using {path.name} instead")
+        return checkpoint
+    if damaged:
+        raise CheckpointError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}")
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """Verify and read one checkpoint.
+
+    Raises:
+        CheckpointError: a file is missing or its bytes are not those that were written.
+    """
+    with _damage(path):
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        for name, digest in manifest["sha256"].items():
+            if sha256_file(path / name) != digest:
+                raise CheckpointError(f"{path / name} is damaged: its sha256 differs from the manifest's")
+        facts = json.loads((path / "state.json").read_bytes())
+        tensors = [name for name in manifest["sha256"] if name.endswith(".safetensors")]
+        parts = {name.removesuffix(".safetensors"): safetensors.torch.load_file(path / name) for name in tensors}
+    return Checkpoint(path, parts, facts)
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def _tensor_bytes(tensors: dict[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _discard(path: Path) -> None:
+    """Take the name away first, so that no half-deleted checkpoint is ever seen."""
+    if path.exists():
+        doomed = path.with_name(f"{PARTIAL}{path.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)

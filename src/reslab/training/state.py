@@ -1,0 +1,45 @@
+"""Between a `Training` and a checkpoint's parts: everything, by name, bit for bit."""
+
+from typing import Any
+
+import torch
+
+from reslab.core.errors import CheckpointError
+from reslab.training.checkpoint import Checkpoint, Parts
+from reslab.training.loop import Training
+
+MOMENTUM = "momentum_buffer"  # torch's name for it
+
+
+def parts_of(training: Training) -> Parts:
+    """Weights and statistics, momentum by parameter name, and the window."""
+    state = training.optimizer.state
+    named = training.net.named_parameters()
+    momentum = {name: state[p][MOMENTUM] for name, p in named if state.get(p, {}).get(MOMENTUM) is not None}
+    return {"model": dict(training.net.state_dict()), "momentum": momentum, "window": training.window.tensors()}
+
+
+def facts_of(training: Training) -> dict[str, Any]:
+    """The plain part of the state."""
+    return {"step": training.step, "warm_up_ended": training.warm_up_ended, "seconds": training.seconds}
+
+
+def restore(training: Training, checkpoint: Checkpoint) -> None:
+    """Put ``training`` into the state that ``checkpoint`` holds.
+
+    Raises:
+        CheckpointError: the checkpoint is of another network.
+    """
+    try:
+        training.net.load_state_dict(checkpoint.parts["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path} is of another network: {str(error).splitlines()[-1].strip()}") from None
+    parameters = dict(training.net.named_parameters())
+    for name, stored in checkpoint.parts["momentum"].items():
+        parameter = parameters[name]
+        training.optimizer.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(stored)
+    for name, tensor in training.window.tensors().items():
+        tensor.copy_(checkpoint.parts["window"][name])
+    training.step = checkpoint.facts["step"]
+    training.warm_up_ended = checkpoint.facts["warm_up_ended"]
+    training.seconds = checkpoint.facts["seconds"]

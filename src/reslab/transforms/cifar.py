@@ -1,0 +1,87 @@
+"""The CIFAR form of section 4.2: subtract the per-pixel mean, pad with zeros, crop, mirror; batched, on any device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def per_pixel_mean(pixels: Tensor) -> Tensor:
+    """The mean picture (section 4.2), summed in integers.
+
+    Args:
+        pixels: uint8, (N, C, H, W).
+
+    Returns:
+        float32, (C, H, W), in the pixels' range [0, 255].
+    """
+    total = pixels.sum(dim=0, dtype=torch.int64)
+    return (total.double() / len(pixels)).float()
+
+
+def three_channels(x_NCHW: Tensor) -> Tensor:
+    """Grey pictures as three equal channels, coloured ones as they are; (N, 3, H, W), a view."""
+    return x_NCHW.expand(-1, 3, -1, -1)
+
+
+def crop_and_mirror(x_NCHW: Tensor, corners: Tensor, mirrored: Tensor, pad: int) -> Tensor:
+    """Pad with zeros, cut each picture's own window of its original size, mirror where asked.
+
+    Args:
+        x_NCHW: float, (N, C, H, W).
+        corners: int64, (N, 2), the window's top and left in the padded picture, each in [0, 2 * pad].
+        mirrored: bool, (N,).
+        pad: zero pixels on each side.
+
+    Returns:
+        float, (N, C, H, W).
+    """
+    n, channels, height, width = x_NCHW.shape
+    padded = F.pad(x_NCHW, (pad, pad, pad, pad))
+    rows = corners[:, :1] + torch.arange(height, device=corners.device)
+    across = torch.arange(width, device=corners.device).expand(n, -1)
+    columns = corners[:, 1:] + torch.where(mirrored[:, None], width - 1 - across, across)
+    places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
+    taken = places.reshape(n, 1, -1).expand(-1, channels, -1)
+    return padded.reshape(n, channels, -1).gather(2, taken).reshape(x_NCHW.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class CifarForm:
+    """How pixels become a network's input, in training and in testing.
+
+    Args:
+        mean: float32, (C, H, W), the training set's mean picture in [0, 255].
+        pad: zero pixels on each side in training.
+    """
+
+    mean: Tensor
+    pad: int
+
+    def to(self, device: torch.device) -> "CifarForm":
+        """The same form with its mean on ``device``."""
+        return CifarForm(self.mean.to(device), self.pad)
+
+    def train(self, pixels: Tensor, corners: Tensor, mirrored: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) from uint8 (N, C, H, W); the zeros are padded after the mean is subtracted."""
+        return three_channels(crop_and_mirror(pixels - self.mean, corners, mirrored, self.pad)).contiguous(
+            memory_format=torch.channels_last
+        )
+
+    def test(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) from uint8 (N, C, H, W), the single view of section 4.2."""
+        return three_channels(pixels - self.mean).contiguous(memory_format=torch.channels_last)
+
+    def contract(self) -> dict[str, Any]:
+        """What a network trained this way must be fed, for the checkpoint; the mean itself is stored beside it."""
+        return {
+            "form": "cifar",
+            "shape": list(self.mean.shape),
+            "range": [0, 255],
+            "channels": "RGB; grey repeated three times",
+            "subtract": "per-pixel mean of the training pictures",
+            "divide": None,
+            "train": {"pad": self.pad, "pad_value": "zero after the mean is subtracted"},
+        }
