@@ -27,16 +27,20 @@ class ModelSpec(Spec):
     shortcut: ShortcutKind | None = None
     stride_on: StrideOn = "1x1"  # Table 1; "3x3" is known as v1.5
     pool: Pool = "pad1"
-    width: Positive | None = None  # filters of the first stage; None: 64 on ImageNet (Table 1), 16 on CIFAR (section 4.2)
+    width: Positive | None = (
+        None  # filters of the first stage; None: 64 on ImageNet (Table 1), 16 on CIFAR (section 4.2)
+    )
 
 
 class Optimizer(Spec):
     """Stochastic gradient descent, section 3.4 and 4.2."""
 
-    lr: Annotated[float, Field(gt=0)] = 0.1  # section 3.4, 4.2
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # section 3.4, 4.2; not Nesterov
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4  # section 3.4, 4.2
-    decay: Decay = "conv_fc_weights"  # the paper does not say; fb.resnet.torch reports that it decays conv weights
+    lr: Annotated[float, Field(gt=0, description="learning rate")] = 0.1  # section 3.4, 4.2
+    momentum: Annotated[float, Field(ge=0, lt=1, description="momentum")] = 0.9  # section 3.4, 4.2; not Nesterov
+    weight_decay: Annotated[float, Field(ge=0, description="weight decay")] = 1e-4  # section 3.4, 4.2
+    decay: Annotated[Decay, Field(description="the parameters that decay")] = (
+        "conv_fc_weights"  # the paper does not say; fb.resnet.torch reports that it decays conv weights
+    )
 
 
 class WarmUp(Spec):
@@ -84,7 +88,9 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _groups_form(self) -> "Recipe":
         if self.batch % self.bn_group:
-            raise SpecError(f"bn_group {self.bn_group} does not divide batch {self.batch}: no whole groups can be formed")
+            raise SpecError(
+                f"bn_group {self.bn_group} does not divide batch {self.batch}: no whole groups can be formed"
+            )
         return self
 
     def drop_steps(self) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ class Spec(BaseModel):
         Raises:
             SpecError: as `parse` does.
         """
-        return self.parse(_overlay(self.model_dump(mode="json"), changes))
+        return self.parse(overlay(self.model_dump(mode="json"), changes))
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "the spec") -> Self:
@@ -61,16 +61,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} is not TOML: {error}") from None
 
 
-def _overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, nested mappings key by key."""
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
-        merged[key] = _overlay(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+        merged[key] = overlay(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
     return merged
 
 
 def _explain(spec: type[Spec], detail: ErrorDetails) -> str:
-    *parents, last = detail["loc"] or ("",)
+    parents = list(detail["loc"][:-1])
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         prefix = "".join(f"{part}." for part in parents)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -55,7 +56,7 @@ class _Stream(Dataset[TrainingBatch]):
         taken, corners, mirrored = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
         return TrainingBatch(self.pictures.pixels[taken], self.pictures.labels[taken], taken, corners, mirrored)
 
-    def _draw(self, epoch: int, samples: chance.Indices) -> tuple[chance.Indices, np.ndarray[tuple[int], np.dtype[np.bool]]]:
+    def _draw(self, epoch: int, samples: chance.Indices) -> tuple[chance.Indices, NDArray[np.bool]]:
         places = 2 * self.augment.pad + 1
         rows = chance.below(places, chance.words(self.seed, chance.ROW, epoch, samples))
         columns = chance.below(places, chance.words(self.seed, chance.COLUMN, epoch, samples))

@@ -34,7 +34,7 @@ class Scores:
         return len(self.labels)
 
     def hits(self, top: int = 1) -> Tensor:
-        """bool (N,): whether the label is among the ``top`` most probable classes; ties go to the lower class."""
+        """Whether each label is among the ``top`` most probable classes, bool (N,); ties go to the lower class."""
         of_label = self.probabilities.gather(1, self.labels[:, None])
         lower = torch.arange(self.probabilities.shape[1]) < self.labels[:, None]
         ahead = (self.probabilities > of_label) | ((self.probabilities == of_label) & lower)
@@ -52,7 +52,7 @@ class Scores:
         return [Count(n - r, n) for n, r in zip(total, right, strict=True) if n]
 
     def store(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write ``scores.safetensors`` and ``protocol.json`` (``facts``: protocol, precision, digests) into ``folder``."""
+        """Write ``scores.safetensors`` and, from ``facts``, ``protocol.json`` into ``folder``."""
         tensors = {"probabilities": self.probabilities.contiguous(), "labels": self.labels.contiguous()}
         write_bytes(folder / "scores.safetensors", safetensors.torch.save(tensors))
         write_json(folder / "protocol.json", facts)

@@ -38,7 +38,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "pictures",
         "CIFAR-10: 50,000 + 10,000 colour pictures of 32x32 (section 4.2)",
-        "Fashion-MNIST, the first 12,000 + 2,000 by class, grey 28x28 shown as three equal channels: they come with reslab",
+        "the first 12,000 + 2,000 of Fashion-MNIST by class, grey 28x28, as three equal channels",
         lambda experiment: experiment.data == "embedded",
     ),
     Deviation(

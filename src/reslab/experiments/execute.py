@@ -88,9 +88,7 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
 class _Execution:
     """The pictures and the session of one run. Made before its directory: a mistake leaves nothing behind."""
 
-    def __init__(
-        self, experiment: Experiment, job: Job, notify: Notify, source: Source, device: torch.device
-    ) -> None:
+    def __init__(self, experiment: Experiment, job: Job, notify: Notify, source: Source, device: torch.device) -> None:
         self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
         self.train, self.val = source.read("train"), source.read("val")
         net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))

@@ -53,7 +53,7 @@ def begin(net: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.devi
         DataError: the pictures are too few for one batch.
     """
     if len(pictures) < recipe.batch:
-        raise DataError(f"{pictures.name} has {len(pictures)} training pictures, fewer than one batch of {recipe.batch}")
+        raise DataError(f"{pictures.name} has {len(pictures)} pictures, fewer than one batch of {recipe.batch}")
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     form = CifarForm(per_pixel_mean(pictures.pixels), recipe.augment.pad).to(device)
     training = Training(net, make_optimizer(net, recipe.optim), Window(device))
@@ -66,7 +66,9 @@ def advance(session: Session, pictures: Pictures, seed: int, workers: int, watch
     return run_loop(session.training, batches, session.recipe, session.precision, watch)
 
 
-def single_view(net: nn.Module, form: CifarForm, pictures: Pictures, device: torch.device, precision: Resolved) -> Scores:
+def single_view(
+    net: nn.Module, form: CifarForm, pictures: Pictures, device: torch.device, precision: Resolved
+) -> Scores:
     """Scores of the single view of every picture.
 
     Raises:

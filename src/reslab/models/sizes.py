@@ -47,7 +47,7 @@ class _Layer:
 
 
 def size_of(net: nn.Module, input_size: int) -> Size:
-    """Count ``net``, a `reslab.models.resnet.ResNet`, for square pictures of ``input_size`` pixels; ``net`` stays as it is."""
+    """Count ``net``, a `ResNet`, for square pictures of ``input_size`` pixels a side; ``net`` stays as it is."""
     twin = copy.deepcopy(net).to("meta").eval()
     layers = _trace(twin, torch.empty(1, 3, input_size, input_size, device="meta"))
     stages = tuple(_stage(twin, title, children, layers) for title, children in _titles(twin).items())

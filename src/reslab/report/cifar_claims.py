@@ -77,7 +77,12 @@ def _early_test(run: FinishedRun) -> dict[str, Any] | None:
 
 
 CIFAR_CLAIMS: Final = (
-    Claim("D1", "The test error of plain networks grows with depth", "section 4.2, Figure 6 left", _deeper_plain_tests_worse),
+    Claim(
+        "D1",
+        "The test error of plain networks grows with depth",
+        "section 4.2, Figure 6 left",
+        _deeper_plain_tests_worse,
+    ),
     Claim(
         "D2",
         "So does their training error: degradation is not overfitting",

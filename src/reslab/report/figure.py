@@ -12,7 +12,7 @@ from reslab.report.finished import FinishedRun
 
 SHADES: Final = ("#e69f00", "#56b4e9", "#009e73", "#0072b2", "#7b3294", "#000000")  # told apart in colour and in grey
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -72,8 +72,8 @@ def _curve(run: FinishedRun, key: str) -> Curve:
 
 def _draw(axes: Axes, run: FinishedRun, shade: int) -> None:
     axes.plot(*_curve(run, "train_error"), color=SHADES[shade], linewidth=0.9)
-    look: dict[str, Any] = {"marker": MARKERS[shade], "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.7}
-    axes.plot(*_curve(run, "test_error"), color=SHADES[shade], linewidth=2.4, **look)
+    bold: dict[str, Any] = {"linewidth": 2.4, "marker": MARKERS[shade], "markersize": 5, "markeredgecolor": "white"}
+    axes.plot(*_curve(run, "test_error"), color=SHADES[shade], **bold)
 
 
 def _dress(axes: Axes, title: str, run: FinishedRun) -> None:

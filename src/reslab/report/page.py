@@ -16,6 +16,7 @@ from reslab.report.figure import as_png, as_svg, training_curves
 from reslab.report.finished import FinishedRun
 from reslab.report.table import HEADINGS, rows_of
 
+SHOWN = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
 CAPTION = (
     "Dotted lines: the learning rate is divided. Training error is measured on augmented pictures while the network"
     " still learns, so it may lie above the test error."
@@ -73,7 +74,7 @@ def _section(runs: list[FinishedRun], verdicts: Sequence[Verdict], svg: str, pic
         "svg": svg,
         "picture": picture,
         "deviations": deviations([run.experiment for run in runs]),
-        "environment": {key: first.environment.get(key) for key in ("reslab", "revision", "torch", "python", "processor", "threads", "precision")},
+        "environment": {key: first.environment.get(key) for key in SHOWN},
     }
 
 
@@ -81,7 +82,7 @@ def _template(name: str) -> jinja2.Template:
     escape = name.endswith(".html.j2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reslab.report"),
-        autoescape=escape,
+        autoescape=escape,  # noqa: S701 Markdown is not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -71,4 +71,4 @@ def _spread(errors: list[float]) -> str:
 
 
 def _paper(run: FinishedRun) -> str:
-    return "–" if run.paper_test_error is None else f"{run.paper_test_error:.2f}"
+    return "-" if run.paper_test_error is None else f"{run.paper_test_error:.2f}"

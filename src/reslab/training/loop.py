@@ -145,7 +145,7 @@ class Pace:
 
 
 def metrics(training: Training, recipe: Recipe, rate: float, pace: Pace) -> dict[str, Any]:
-    """One line of ``metrics.jsonl``; ``loss`` and ``train_error`` are means over the window, ``train_n`` its pictures."""
+    """One line of ``metrics.jsonl``: loss and training error are means over the window of ``train_n`` pictures."""
     reading = training.window.read(training.step, recipe.batch)
     return {
         "step": training.step,

@@ -33,7 +33,8 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
     try:
         training.net.load_state_dict(checkpoint.parts["model"])
     except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint.path} is of another network: {str(error).splitlines()[-1].strip()}") from None
+        why = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{checkpoint.path} is of another network: {why}") from None
     parameters = dict(training.net.named_parameters())
     for name, stored in checkpoint.parts["momentum"].items():
         parameter = parameters[name]

@@ -1,0 +1,55 @@
+"""The verbs, and what becomes of their mistakes. Nothing heavy is imported before a verb runs."""
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError, Parameter
+
+from reslab._version import __version__
+from reslab.core.errors import ReslabError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+app = App(
+    name="reslab",
+    help="A laboratory for residual learning, after He, Zhang, Ren and Sun (2015).",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=(), consume_multiple=True),
+)
+VERBS = {
+    "list": ("show:list_names", "Name what there is: models, experiments, claims, data, recipes."),
+    "show": ("show:show", "Show a model as Table 1 does, or an experiment as it would run."),
+    "reproduce": ("reproduce:reproduce", "Carry out one experiment of the paper and report it beside the paper."),
+    "train": ("train:train", "Train one network, exactly resumable."),
+    "evaluate": ("evaluate:evaluate", "Test a trained network on every picture."),
+    "claims": ("report:claims", "Judge the paper's claims on finished runs."),
+    "report": ("report:report", "Write a page with table, figure and verdicts of finished runs."),
+}
+for verb, (place, purpose) in VERBS.items():
+    app.command(f"reslab.cli.{place}", name=verb, help=purpose)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command line.
+
+    Returns:
+        0; 1 for a failure; 2 for a user's mistake; 128 + number where a signal stopped it.
+    """
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except (CycloptsError, ReslabError) as error:
+        print(f"reslab: {_one_line(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, ReslabError) else 2
+    except KeyboardInterrupt:
+        print("reslab: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,84 @@
+"""A run's progress: a live line on a terminal, plain lines elsewhere; always on standard error."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from reslab.cli.output import say
+from reslab.core.units import duration_text
+from reslab.experiments.notify import Notify
+
+
+def progress() -> Notify:
+    """The right kind for where standard error goes."""
+    console = Console(stderr=True, highlight=False)
+    return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress()
+
+
+def numbers(line: dict[str, Any]) -> str:
+    """Loss, errors and speed of one line of metrics."""
+    test = f"  test {line['test_error']:5.2f} %" if "test_error" in line else ""
+    return (
+        f"loss {line['loss']:.3f}  train {line['train_error']:5.2f} %{test}  {line['images_per_second']:,.0f} images/s"
+    )
+
+
+class PlainProgress(Notify):
+    """One line an interval, for logs."""
+
+    def begun(self, title: str, step: int, steps: int) -> None:
+        """Say what starts, and where."""
+        self.title, self.steps, self.first, self.since = title, steps, step, time.monotonic()
+        say(f"{title}: {steps:,} steps" + (f", going on after step {step:,}" if step else ""))
+
+    def recorded(self, line: dict[str, Any]) -> None:
+        """Print the line's numbers and the time left."""
+        done, step = line["step"] - self.first, line["step"]
+        left = (time.monotonic() - self.since) / done * (self.steps - step)
+        ending = f"{duration_text(left)} left" if step < self.steps else f"done in {duration_text(line['seconds'])}"
+        say(f"{self.title}  step {step:,}/{self.steps:,}  {numbers(line)}  {ending}")
+
+    def warned(self, text: str) -> None:
+        """Print the warning."""
+        say(f"reslab: warning: {text}")
+
+
+class LiveProgress(Notify):
+    """A bar with step, loss, error, speed and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self.task: TaskID | None = None
+
+    def begun(self, title: str, step: int, steps: int) -> None:
+        """Start a bar."""
+        self.bars.start()
+        self.task = self.bars.add_task(title, total=steps, completed=step, numbers="")
+
+    def stepped(self, step: int) -> None:
+        """Move the bar."""
+        if self.task is not None:
+            self.bars.update(self.task, completed=step)
+
+    def recorded(self, line: dict[str, Any]) -> None:
+        """Show the newest numbers."""
+        if self.task is not None:
+            self.bars.update(self.task, numbers=numbers(line))
+
+    def ended(self) -> None:
+        """Leave the bar as it stands."""
+        self.bars.stop()
+
+    def warned(self, text: str) -> None:
+        """Print the warning above the bar."""
+        self.bars.console.print(Text(f"reslab: warning: {text}", style="yellow"))

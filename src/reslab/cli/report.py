@@ -1,0 +1,63 @@
+"""``reslab claims`` and ``reslab report``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.core.rundir import find_runs
+from reslab.report.cifar_claims import CIFAR_CLAIMS
+from reslab.report.claims import Verdict, judge
+from reslab.report.finished import finished
+from reslab.report.table import HEADINGS, rows_of
+
+
+def claims(*runs: Path, json: bool = False) -> None:
+    """Judge the paper's claims on finished runs.
+
+    Args:
+        runs: run directories, or folders of them.
+        json: print one JSON document.
+    """
+    verdicts = judge(CIFAR_CLAIMS, finished(find_runs(list(runs))))
+    if json:
+        print_json([verdict.as_json() for verdict in verdicts])
+    else:
+        print_verdicts(verdicts)
+
+
+def report(*runs: Path, out: Path = Path("report.html"), json: bool = False) -> None:
+    """Write a page with table, figure and verdicts of finished runs, and the same in Markdown.
+
+    Args:
+        runs: run directories, or folders of them.
+        out: the page; a Markdown file and the folder figures come beside it.
+        json: print one JSON document.
+    """
+    from reslab.report.page import write_report
+
+    read = finished(find_runs(list(runs)))
+    written = write_report(read, out)
+    if json:
+        figures = [str(figure) for figure in written.figures]
+        print_json({"report": str(written.html), "markdown": str(written.markdown), "figures": figures})
+        return
+    for setting in dict.fromkeys(run.setting for run in read):
+        print_table(HEADINGS, [row.cells for row in rows_of([run for run in read if run.setting == setting])], setting)
+        stdout().print()
+    stdout().print(f"written: {written.html}, {written.markdown} and {len(written.figures)} figures")
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Each verdict with its comparisons."""
+    for verdict in verdicts:
+        stdout().print(f"{verdict.claim.identifier}  {verdict.answer:13}  {verdict.claim.statement}")
+        stdout().print(f"    on {verdict.setting}: {verdict.judged_on}")
+        for seed, findings in verdict.findings.items():
+            for finding in findings:
+                numbers = finding.numbers
+                low, high = numbers["interval"]
+                stdout().print(
+                    f"    seed {seed}: {finding.text}: {numbers['errors'][0]:.2f} and {numbers['errors'][1]:.2f} %,"
+                    f" difference {numbers['difference']:+.2f} [{low:+.2f}, {high:+.2f}],"
+                    f" n={numbers['n'][0]:,}: {finding.answer}"
+                )

@@ -1,0 +1,63 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reslab.cli.app import VERBS
+
+FLAGS = {
+    "list": {"--json"},
+    "show": {"--shortcut", "--stride-on", "--pool", "--width", "--input-size", "--scale", "--json"},
+    "train": {
+        *("--data", "--out", "--model", "--shortcut", "--stride-on", "--pool", "--width", "--recipe", "--spec"),
+        *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
+        *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
+        *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json"),
+    },
+    "evaluate": {"--data", "--protocol", "--split", "--precision", "--device", "--out", "--json"},
+    "reproduce": {
+        *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
+        *("--checkpoint-every", "--dry-run", "--json"),
+    },
+    "claims": {"--json"},
+    "report": {"--out", "--json"},
+}
+
+
+def test_every_verb_is_known() -> None:
+    assert set(VERBS) == set(FLAGS)
+
+
+@pytest.mark.parametrize("verb", FLAGS)
+def test_the_flags_of_a_verb_are_these_and_no_torch_is_needed_to_say_so(verb: str) -> None:
+    program = (
+        "import sys\nfrom reslab.cli.app import run\n"
+        f"code = run([{verb!r}, '--help'])\n"
+        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["0", "False"]
+    words = {word for line in done.stdout.splitlines() for word in line.split() if word.startswith("--")}
+    shown = {word for word in words if not word.startswith("--no-") and word not in ("--help", "--version")}
+    mentioned = {"--optim.lr"} if verb == "train" else set()
+    assert shown | mentioned == FLAGS[verb] | mentioned
+
+
+def test_help_and_version_need_neither_torch_nor_matplotlib() -> None:
+    program = (
+        "import sys\nfrom reslab.cli.app import run\nrun(['--help'])\nrun(['--version'])\n"
+        "print(sorted({'torch', 'matplotlib', 'numpy', 'pydantic'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stderr) == []
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_the_package_says_its_version() -> None:
+    import reslab
+
+    done = subprocess.run([sys.executable, "-m", "reslab", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == reslab.__version__
+    assert (Path(reslab.__file__).parent / "py.typed").exists()
