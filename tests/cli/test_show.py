@@ -48,7 +48,10 @@ def test_the_table_says_where_stride_2_sits(capsys: pytest.CaptureFixture[str]) 
     [
         (("show", "resnet35"), "unknown model 'resnet35'; did you mean"),
         (("show", "cifar-resnet21"), "6n+2 layers (8, 14, 20, ...), not 21; the nearest is 20"),
-        (("show", "cifar-plain20", "--shortcut", "A"), "a plain network has no shortcuts: for shortcut A use cifar-resnet20"),
+        (
+            ("show", "cifar-plain20", "--shortcut", "A"),
+            "a plain network has no shortcuts: for shortcut A use cifar-resnet20",
+        ),
         (("show", "vgg16"), "unknown name 'vgg16'"),
         (("show", "resnet34", "--shortcut", "D"), "shortcut"),
         (("show", "resnet34", "--widht", "3"), "--widht"),

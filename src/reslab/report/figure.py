@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from reslab.report.finished import FinishedRun
 
-SHADES: Final = ("#e69f00", "#56b4e9", "#009e73", "#0072b2", "#7b3294", "#000000")  # told apart in colour and in grey
-MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+SHADES: Final = ("#e69f00", "#2a9d8f", "#b5386f", "#1d4e89", "#111111")  # from light to dark: told apart in grey too
+MARKERS: Final = ("o", "^", "D", "s", "v")
 STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -39,7 +39,7 @@ def training_curves(runs: Sequence[FinishedRun]) -> Figure:
         depths = sorted({run.name.depth for run in runs})
         for axes, kind, title in ((plain, False, "plain networks"), (residual, True, "residual networks")):
             for run in (run for run in runs if run.residual == kind):
-                _draw(axes, run, depths.index(run.name.depth) % len(SHADES))
+                _draw(axes, run, _shade(run, depths))
             _dress(axes, title, runs[0])
             _name_curves(axes, [run for run in runs if run.residual == kind], depths)
         plain.set_ylabel("error (%)")
@@ -76,6 +76,12 @@ def _draw(axes: Axes, run: FinishedRun, shade: int) -> None:
     axes.plot(*_curve(run, "test_error"), color=SHADES[shade], **bold)
 
 
+def _shade(run: FinishedRun, depths: list[int]) -> int:
+    """The deeper the darker, over as much of the scale as the number of depths needs."""
+    spread = max(len(depths), len(SHADES) - 1) - 1
+    return round(depths.index(run.name.depth) * spread / max(len(depths) - 1, 1)) % len(SHADES)
+
+
 def _dress(axes: Axes, title: str, run: FinishedRun) -> None:
     axes.set_title(title, fontsize=10, fontweight="bold", loc="left")
     axes.set_xlabel("steps")
@@ -92,7 +98,7 @@ def _name_curves(axes: Axes, runs: Sequence[FinishedRun], depths: list[int]) -> 
     lowest = 0.0
     for title, group in sorted(ends.items(), key=lambda end: _end(end[1])):
         lowest = max(_end(group), lowest)
-        colour = SHADES[depths.index(group[0].name.depth) % len(SHADES)]
+        colour = SHADES[_shade(group[0], depths)]
         place = (group[0].experiment.recipe.steps * 1.02, lowest)
         axes.annotate(title, place, color=colour, fontweight="bold", fontsize=8.5, va="center", annotation_clip=False)
         lowest += 4.5  # points of error, so that names do not lie on each other

@@ -1,0 +1,103 @@
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reslab.core import errors
+from reslab.core.errors import ReslabError, SpecError, unknown
+from reslab.core.units import bytes_text, duration_text, epochs_to_steps, percent
+
+
+def test_unknown_names_the_given_the_nearest_and_every_choice() -> None:
+    line = unknown("model", "resnet5", ["resnet50", "plain18"])
+    assert line == "unknown model 'resnet5'; did you mean 'resnet50'? (choose from: resnet50, plain18)"
+
+
+def test_unknown_gives_no_hint_where_nothing_is_near() -> None:
+    assert unknown("key", "zzzz", ["lr", "momentum"]) == "unknown key 'zzzz' (choose from: lr, momentum)"
+
+
+def test_unknown_takes_an_iterator_of_choices() -> None:
+    assert unknown("key", "lrr", iter(["lr"])).endswith("did you mean 'lr'? (choose from: lr)")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("SpecError", 2),
+        ("DataError", 2),
+        ("RunError", 2),
+        ("CheckpointError", 2),
+        ("StorageError", 1),
+        ("TrainingError", 1),
+        ("EvaluationError", 1),
+    ],
+)
+def test_a_mistake_exits_with_two_and_a_failure_with_one(name: str, code: int) -> None:
+    kind = getattr(errors, name)
+    assert issubclass(kind, ReslabError)
+    assert kind.exit_code == code
+
+
+@given(
+    epochs=st.fractions(min_value=Fraction(1, 8), max_value=500, max_denominator=8),
+    pictures=st.integers(1, 60_000),
+    batch=st.integers(1, 1024),
+)
+def test_steps_cover_the_epochs_and_one_fewer_would_not(epochs: Fraction, pictures: int, batch: int) -> None:
+    steps = epochs_to_steps(float(epochs), pictures, batch)
+    assert (steps - 1) * batch < epochs * pictures <= steps * batch
+
+
+def test_a_hundred_and_sixty_four_epochs_of_cifar_are_64_063_steps() -> None:
+    assert epochs_to_steps(164, 50_000, 128) == 64_063
+    assert epochs_to_steps(1, 50_000, 128) == 391
+    assert epochs_to_steps(0.5, 256, 128) == 1
+
+
+@pytest.mark.parametrize(("epochs", "pictures", "batch"), [(0, 10, 2), (-1.0, 10, 2), (1, 0, 2), (1, 10, 0)])
+def test_epochs_pictures_and_batch_must_be_positive(epochs: float, pictures: int, batch: int) -> None:
+    with pytest.raises(SpecError, match=f"must be positive, not {epochs}, {pictures}, {batch}"):
+        epochs_to_steps(epochs, pictures, batch)
+
+
+@given(whole=st.integers(1, 10**6), data=st.data())
+def test_percent_is_the_exact_ratio_times_one_hundred(whole: int, data: st.DataObject) -> None:
+    part = data.draw(st.integers(0, whole))
+    assert math.isclose(percent(part, whole), float(Fraction(100 * part, whole)), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1_572_864, "1.5 MiB"),
+        (5 * 2**30, "5.0 GiB"),
+        (3 * 2**40, "3.0 TiB"),
+        (5000 * 2**40, "5000.0 TiB"),
+    ],
+)
+def test_byte_counts_are_written_for_people(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (48.4, "48 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (7800, "2 h 10 min"),
+        (100 * 3600 + 59, "100 h 00 min"),
+    ],
+)
+def test_durations_are_written_for_people(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

@@ -1,0 +1,119 @@
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from reslab.core.errors import StorageError
+from reslab.core.files import canonical_json, sha256_file, storing, write_bytes, write_json, write_text
+
+
+def refusing(code: int) -> object:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_a_file_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b.txt", "Ö")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == b"\xc3\x96"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_file_can_be_read_by_everyone(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "x", b"1")
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_second_write_replaces_the_first_and_never_opens_it(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    write_bytes(target, b"old")
+    with target.open("rb") as reader:
+        write_bytes(target, b"new")
+        assert reader.read() == b"old"
+    assert target.read_bytes() == b"new"
+
+
+def test_json_keeps_its_keys_order_and_ends_in_a_line_break(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"b": 1, "a": [0.5, None]})
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert list(json.loads(text)) == ["b", "a"]
+    assert text.endswith("}\n")
+
+
+def test_json_refuses_what_json_has_no_word_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_canonical_json_sorts_keys_at_every_level() -> None:
+    assert canonical_json({"b": {"d": 1, "c": 2}, "a": 0.1}) == '{"a":0.1,"b":{"c":2,"d":1}}'
+
+
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 100_000)
+    assert sha256_file(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_a_full_disk_is_told_with_what_is_needed_and_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "x"
+    write_bytes(target, b"old")
+    monkeypatch.setattr(os, "fsync", refusing(errno.ENOSPC))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1536))
+    with pytest.raises(StorageError) as failure:
+        write_bytes(target, bytes(3 * 2**20))
+    assert str(failure.value) == f"the disk is full: cannot write {target}; 3.0 MiB are needed, 1.5 KiB are free"
+    assert failure.value.exit_code == 1
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EFBIG])
+def test_a_spent_quota_is_a_full_disk(tmp_path: Path, code: int) -> None:
+    with (
+        pytest.raises(StorageError, match=r"^the disk is full: cannot write .*, \S+ \S+ are free$"),
+        storing(tmp_path / "not" / "there" / "yet"),
+    ):
+        raise OSError(code, os.strerror(code))
+
+
+def test_a_missing_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: refusing(errno.EACCES)())  # type: ignore[operator]
+    with pytest.raises(StorageError) as failure:
+        write_bytes(tmp_path / "x", b"1")
+    assert str(failure.value) == f"cannot write {tmp_path / 'x'}: Permission denied"
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"^cannot write .*file/x: (File exists|Not a directory)$"):
+        write_bytes(tmp_path / "file" / "x", b"1")
+
+
+def test_a_failing_rename_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "x"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(Path, "replace", refusing(errno.EROFS))
+    with pytest.raises(StorageError, match=r"cannot write .*x: Read-only file system"):
+        write_bytes(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    target = tmp_path / "x"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
