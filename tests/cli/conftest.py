@@ -1,25 +1,28 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line, run inside the test's process: torch is imported once, not once a command."""
 
-import os
+import contextlib
+import io
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Result = subprocess.CompletedProcess[str]
-Command = Callable[..., Result]
+from reslab.cli.app import run
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def reslab() -> Command:
-    def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Result:
-        arguments: Sequence[str] = [sys.executable, "-m", "reslab", *(str(word) for word in words)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-        return subprocess.run(arguments, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        arguments = [str(word) for word in words]
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(arguments)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
-    return run
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -110,14 +110,12 @@ def test_a_signal_saves_and_the_line_it_prints_goes_on(
 ) -> None:
     long = ("--model", "cifar-resnet8", "--width", "4", "--data", "embedded", "--steps", "4000", "--batch", "32")
     words = ["train", *long, "--log-every", "5", "--out", str(tmp_path / "r")]
-    process = subprocess.Popen([sys.executable, "-m", "reslab", *words], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "step 5/" in line:
-            break
-    process.send_signal(number)
-    rest = process.stderr.read()
-    assert process.wait() == code
+    with subprocess.Popen([sys.executable, "-m", "reslab", *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "step 5/" in line)
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code
     said = re.search(r"stopped and saved after step (\d+) of 4,000; go on with: reslab (.*)", rest)
     assert said is not None, rest
     assert said[2].endswith("--resume")

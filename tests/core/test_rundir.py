@@ -74,7 +74,7 @@ def test_a_table_in_the_place_of_nothing_is_a_difference(run: RunDirectory) -> N
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(RunError, match="is not empty and is not a run directory: it has no spec.json"):
+    with pytest.raises(RunError, match=r"is not empty and is not a run directory: it has no spec\.json"):
         RunDirectory.create(tmp_path, EXPERIMENT)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -99,9 +99,9 @@ def test_a_place_without_permission_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_empty_or_missing_folder_does_not_open_as_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is not a run directory: it has no spec.json"):
+    with pytest.raises(RunError, match=r"is not a run directory: it has no spec\.json"):
         RunDirectory.open(tmp_path)
-    with pytest.raises(RunError, match="there is no run at .*absent"):
+    with pytest.raises(RunError, match=r"there is no run at .*absent"):
         RunDirectory.open(tmp_path / "absent")
 
 

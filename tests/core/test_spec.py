@@ -103,7 +103,7 @@ def test_a_refusal_lists_the_keys_of_the_same_level() -> None:
     [
         ({"data": "cifar10"}, "given.toml: model is missing"),
         ({"model": {}, "data": "cifar10"}, "given.toml: model.name is missing"),
-        (MINIMAL | {"data": "mnist"}, "given.toml: data is 'mnist': input should be 'embedded', 'cifar10' or 'cifar100'"),
+        (MINIMAL | {"data": "mnist"}, "given.toml: data is 'mnist': input should be 'embedded', 'cifar10' or"),
         (MINIMAL | {"recipe": {"steps": 0}}, "given.toml: recipe.steps is 0: input should be greater than 0"),
         (MINIMAL | {"recipe": {"optim": {"lr": float("nan")}}}, "given.toml: recipe.optim.lr is nan"),
         (MINIMAL | {"seed": 2**63}, "given.toml: seed is 9223372036854775808: input should be less than"),
@@ -117,7 +117,7 @@ def test_a_wrong_value_is_one_line_with_source_key_and_reason(values: dict[str, 
 
 
 def test_values_that_are_no_table_are_refused() -> None:
-    with pytest.raises(SpecError, match="the spec: .*valid dictionary"):
+    with pytest.raises(SpecError, match=r"the spec: .*valid dictionary"):
         Experiment.parse([1])  # type: ignore[arg-type]
 
 
@@ -177,7 +177,7 @@ def test_drops_must_rise(drops: list[float]) -> None:
 
 @pytest.mark.parametrize("fraction", [0, 1, 1.5])
 def test_a_drop_lies_inside_the_run(fraction: float) -> None:
-    with pytest.raises(SpecError, match="drops.0 is "):
+    with pytest.raises(SpecError, match=r"drops\.0 is "):
         Schedule.parse({"drops": [fraction]})
 
 

@@ -138,7 +138,7 @@ def test_lines_of_metrics_come_when_one_is_due_and_at_the_end() -> None:
     assert {frozenset(line) for line in lines} == {frozenset(KEYS), frozenset(KEYS | {"test_error", "test_n"})}
     assert [line["samples"] for line in lines] == [16, 24, 32, 48, 56]
     assert [line["train_n"] for line in lines] == [16, 24, 32, 48, 56]
-    assert [line["lr"] for line in lines] == [0.1, 0.1, 0.1, 0.01, 0.001]
+    assert [line["lr"] for line in lines] == [0.1, 0.1, 0.1, 0.001, 0.001]
     assert {(line["test_error"], line["test_n"]) for line in lines if "test_n" in line} == {(25.0, 12)}
 
 

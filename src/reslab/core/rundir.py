@@ -75,7 +75,9 @@ class RunDirectory:
         Raises:
             RunError: another process holds it.
         """
-        with storing(self.path), (self.path / ".lock").open("w") as lock:
+        with contextlib.ExitStack() as held:
+            with storing(self.path):
+                lock = held.enter_context((self.path / ".lock").open("w"))
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
             except (BlockingIOError, PermissionError):

@@ -156,7 +156,7 @@ class _Execution:
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
         noted = run.environment()
-        if noted is None or not run.metrics():
+        if noted is None or not self.session.training.step:
             place = {"name": self.train.name, "place": self.source.place, "digest": self.train.digest}
             noted = {**self._environment(), "data": place, "resumed": []}
         if self.session.training.step:

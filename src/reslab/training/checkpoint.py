@@ -61,7 +61,8 @@ def save(folder: Path, step: int, parts: Parts, facts: dict[str, Any], keep: int
             sync_directory(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in steps(folder)[keep:]:
+        kept = [old for old in steps(folder) if old <= step][:keep]  # a later one is damaged: it was passed over
+        for old in set(steps(folder)).difference(kept):
             _discard(folder / f"{PREFIX}{old}")
     return target
 

@@ -1,0 +1,126 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reslab.core.rundir import RunDirectory
+from reslab.experiments.deviations import LEDGER, deviations
+from reslab.report.figure import as_png, as_svg, training_curves
+from reslab.report.finished import FinishedRun, finished
+from reslab.report.page import write_report
+from reslab.report.table import HEADINGS, rows_of
+
+Maker = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def four(make_run: Maker) -> list[FinishedRun]:
+    return finished(
+        [
+            make_run("cifar-resnet56", 22, 20),
+            make_run("cifar-plain20", 30, 31),
+            make_run("cifar-plain56", 60, 62),
+            make_run("cifar-resnet20", 28, 25, early=50),
+        ]
+    )
+
+
+def test_runs_are_in_the_papers_order(four: list[FinishedRun]) -> None:
+    assert [run.title for run in four] == ["plain-20", "plain-56", "ResNet-20", "ResNet-56"]
+
+
+def test_a_row_gives_interval_and_n(four: list[FinishedRun]) -> None:
+    row = dict(zip(HEADINGS, rows_of(four)[0].cells, strict=True))
+    assert row["test error %"] == "30.00 [28.03, 32.05] n=2,000"
+    assert row["training error %"].endswith("n=6,400")
+    assert row["multiply-adds"] == "7.8 M at 28x28"
+    assert row["paper %"] == "-"
+    assert row["time"] == "1 min 01 s"
+
+
+def test_several_seeds_get_a_row_with_mean_and_spread(make_run: Maker) -> None:
+    rows = rows_of(
+        finished([make_run("cifar-plain20", error, 31, seed=seed) for seed, error in enumerate((30, 31, 35))])
+    )
+    assert [row.summary for row in rows] == [False, False, False, True]
+    assert rows[-1].cells[5] == "32.00 ± 2.65 (3 seeds)"
+
+
+def test_the_papers_number_stands_only_beside_the_papers_network_and_data(make_run: Maker) -> None:
+    paper = make_run("cifar-resnet56", 7, 0, data="cifar10")
+    narrow = make_run("cifar-resnet56", 7, 0, data="cifar10", width=8)
+    embedded = make_run("cifar-resnet56", 7, 0)
+    plain = make_run("cifar-plain56", 7, 0, data="cifar10")
+    numbers = [finished([run])[0].paper_test_error for run in (paper, narrow, embedded, plain)]
+    assert numbers == [6.97, None, None, None]
+
+
+def test_the_figure_has_two_panels_with_shared_axes_thin_training_and_bold_test(four: list[FinishedRun]) -> None:
+    plain, residual = training_curves(four).axes
+    assert plain.get_ylim() == residual.get_ylim()
+    assert plain.get_xlim() == residual.get_xlim()
+    for axes, names in ((plain, {"plain-20", "plain-56"}), (residual, {"ResNet-20", "ResNet-56"})):
+        curves = [line for line in axes.lines if len(line.get_xdata()) == 4]
+        assert sorted({line.get_linewidth() for line in curves}) == [0.9, 2.4]
+        assert len(curves) == 4
+        assert {text.get_text() for text in axes.texts} == names
+        drops = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
+        assert drops == [100, 150]
+
+
+def test_colours_are_told_apart_in_grey(four: list[FinishedRun]) -> None:
+    plain = training_curves(four).axes[0]
+    colours = {line.get_color() for line in plain.lines if line.get_linewidth() > 2}
+    greys = sorted(
+        0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:7], 16) for c in map(str, colours)
+    )
+    assert len(greys) == 2
+    assert greys[1] - greys[0] > 64
+
+
+def test_equal_runs_make_equal_pictures(four: list[FinishedRun]) -> None:
+    assert as_svg(training_curves(four)) == as_svg(training_curves(four))
+    assert as_png(training_curves(four)) == as_png(training_curves(four))
+
+
+def test_the_page_is_self_contained_and_complete(four: list[FinishedRun], tmp_path: Path) -> None:
+    written = write_report(four, tmp_path / "out" / "page.html")
+    page = written.html.read_text()
+    loaded = re.findall(r"""(?:src|href)\s*=\s*["'](?!#)([^"']+)""", page)
+    assert [place for place in loaded if not place.startswith("#")] == []
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert page.count("<svg") == 1
+    assert all(title in page for title in ("plain-20", "plain-56", "ResNet-20", "ResNet-56"))
+    assert page.count('class="badge') == 5
+    assert "Fashion-MNIST, 200 steps" in page
+    assert all(path.stat().st_size > 1000 for path in written.figures)
+    assert {path.suffix for path in written.figures} == {".svg", ".png"}
+    markdown = written.markdown.read_text()
+    assert "| plain-56 | 0 |" in markdown
+    assert "**D1: holds.**" in markdown
+    assert "](figures/training-curves.png)" in markdown
+
+
+def test_each_setting_gets_a_section(make_run: Maker, tmp_path: Path) -> None:
+    runs = finished([make_run("cifar-plain20", 30, 31), make_run("cifar-plain20", 30, 31, width=8)])
+    written = write_report(runs, tmp_path / "page.html")
+    assert written.html.read_text().count("<svg") == 2
+    assert len(written.figures) == 4
+
+
+def test_text_from_a_run_is_escaped(make_run: Maker, tmp_path: Path) -> None:
+    run = make_run("cifar-plain20", 30, 31)
+    run.write("environment.json", {"processor": "<script>alert(1)</script>"})
+    page = write_report(finished([run]), tmp_path / "page.html").html.read_text()
+    assert "<script>" not in page
+
+
+def test_the_ledger_shows_what_touches_the_runs(make_run: Maker) -> None:
+    paper = finished([make_run("cifar-resnet56", 7, 0, data="cifar10")])[0].experiment.but(
+        {"recipe": {"steps": 64_000}}
+    )
+    narrow = finished([make_run("cifar-resnet56", 7, 0, width=8)])[0].experiment
+    assert {"pictures", "width", "length"} <= {line.topic for line in deviations([narrow])}
+    assert not {"pictures", "width", "length", "classes"} & {line.topic for line in deviations([paper])}
+    assert len({line.topic for line in LEDGER}) == len(LEDGER)
