@@ -62,6 +62,8 @@ def test_the_table_says_where_stride_2_sits(capsys: pytest.CaptureFixture[str]) 
         (("reproduce", "degradation", "--only", "cifar-plain21"), "did you mean 'cifar-plain20'?"),
         (("reproduce", "degradation", "--seeds", "0"), "--seeds must be at least 1"),
         (("reproduce", "degradation", "--scale", "cifar"), "needs --data"),
+        (("claims",), "which runs?"),
+        (("report",), "which runs?"),
         (("list", "modles"), "models"),
         (("trian",), "train"),
     ],

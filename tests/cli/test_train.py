@@ -66,6 +66,8 @@ def test_a_directory_of_another_spec_is_refused_with_the_difference(reslab: Comm
         (("--model", "cifar-resnet8", "--optim.lr", -1), "lr"),
         (("--model", "cifar-resnet8", "--optim.lrr", 1), "--optim.lr"),
         (("--model", "cifar-resnet8", "--steps", 4, "--epochs", 1), "give one"),
+        (("--model", "cifar-resnet8", "--workers", -1), "--workers must be 0 or more"),
+        (("--model", "cifar-resnet8", "--checkpoint-every", 0), "--checkpoint-every must be at least 1"),
         (("--model", "cifar-resnet8", "--data", "nowhere"), "nowhere does not exist"),
         ((), "which network?"),
     ],

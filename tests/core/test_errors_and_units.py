@@ -2,12 +2,14 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.core import errors
 from reslab.core.errors import ReslabError, SpecError, unknown
 from reslab.core.units import bytes_text, duration_text, epochs_to_steps, percent
+
+CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 
 
 def test_unknown_names_the_given_the_nearest_and_every_choice() -> None:
@@ -41,6 +43,7 @@ def test_a_mistake_exits_with_two_and_a_failure_with_one(name: str, code: int) -
     assert kind.exit_code == code
 
 
+@CALM
 @given(
     epochs=st.fractions(min_value=Fraction(1, 8), max_value=500, max_denominator=8),
     pictures=st.integers(1, 60_000),
@@ -63,6 +66,7 @@ def test_epochs_pictures_and_batch_must_be_positive(epochs: float, pictures: int
         epochs_to_steps(epochs, pictures, batch)
 
 
+@CALM
 @given(whole=st.integers(1, 10**6), data=st.data())
 def test_percent_is_the_exact_ratio_times_one_hundred(whole: int, data: st.DataObject) -> None:
     part = data.draw(st.integers(0, whole))

@@ -1,10 +1,12 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.core.intervals import Z95, Count, difference, wilson
+
+CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 
 
 @st.composite
@@ -26,6 +28,7 @@ def test_wilson_gives_the_published_intervals(errors: int, n: int, low: float, h
     assert [round(bound, 4) for bound in wilson(errors, n)] == [low, high]
 
 
+@CALM
 @given(st.integers(1, 10**6))
 def test_no_errors_leave_the_low_end_at_zero_and_only_errors_the_high_end_at_one(n: int) -> None:
     low, high = wilson(0, n)
@@ -34,6 +37,7 @@ def test_no_errors_leave_the_low_end_at_zero_and_only_errors_the_high_end_at_one
     assert wilson(n, n)[1] == 1
 
 
+@CALM
 @given(counts())
 def test_the_interval_contains_the_proportion_and_stays_within_zero_and_one(count: Count) -> None:
     low, high = wilson(count.errors, count.n)
@@ -41,6 +45,7 @@ def test_the_interval_contains_the_proportion_and_stays_within_zero_and_one(coun
     assert low < high
 
 
+@CALM
 @given(counts())
 def test_wilson_mirrors_when_errors_and_hits_change_places(count: Count) -> None:
     low, high = wilson(count.errors, count.n)
@@ -48,6 +53,7 @@ def test_wilson_mirrors_when_errors_and_hits_change_places(count: Count) -> None
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-12)
 
 
+@CALM
 @given(counts())
 def test_the_ends_are_where_the_score_test_just_rejects(count: Count) -> None:
     p = count.errors / count.n
@@ -84,12 +90,14 @@ def test_the_difference_gives_the_published_intervals(first: Count, second: Coun
     assert [round(bound / 100, 4) for bound in difference(first, second)] == [low, high]
 
 
+@CALM
 @given(counts(), counts())
 def test_the_difference_is_antisymmetric(first: Count, second: Count) -> None:
     low, high = difference(first, second)
     assert difference(second, first) == pytest.approx((-high, -low), abs=1e-9)
 
 
+@CALM
 @given(counts(), counts())
 def test_the_difference_contains_what_was_measured(first: Count, second: Count) -> None:
     low, high = difference(first, second)

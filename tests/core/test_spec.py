@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Recipe, Schedule, WarmUp
 from reslab.core.spec import read_toml
 
+CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 MINIMAL: dict[str, Any] = {"model": {"name": "cifar-resnet20"}, "data": "cifar10"}
 
 
@@ -39,6 +40,7 @@ def experiments(draw: st.DrawFn) -> Experiment:
     return Experiment.parse(values)
 
 
+@CALM
 @given(experiments())
 def test_canonical_json_round_trips(experiment: Experiment) -> None:
     again = Experiment.parse(json.loads(experiment.canonical_json()))
@@ -46,17 +48,20 @@ def test_canonical_json_round_trips(experiment: Experiment) -> None:
     assert again.canonical_json() == experiment.canonical_json()
 
 
+@CALM
 @given(experiments(), experiments())
 def test_digests_are_equal_exactly_when_the_experiments_are(first: Experiment, second: Experiment) -> None:
     assert (first == second) == (first.digest() == second.digest())
     assert first.digest() == first.but({}).digest()
 
 
+@CALM
 @given(experiments())
 def test_a_digest_is_the_sha256_of_the_canonical_json(experiment: Experiment) -> None:
     assert experiment.digest() == hashlib.sha256(experiment.canonical_json().encode()).hexdigest()
 
 
+@CALM
 @given(experiments(), st.integers(0, 2**63 - 1))
 def test_another_seed_is_another_digest(experiment: Experiment, seed: int) -> None:
     other = experiment.but({"seed": seed})
@@ -155,6 +160,7 @@ def test_the_rate_drops_at_32k_and_48k_of_64k() -> None:
     assert Recipe().drop_steps() == (32_000, 48_000)
 
 
+@CALM
 @given(st.integers(1, 10**6))
 def test_drop_steps_lie_within_half_a_step_of_their_fraction(steps: int) -> None:
     first, second = Recipe(steps=steps).drop_steps()

@@ -107,9 +107,7 @@ def test_so_does_one_whose_batches_come_from_workers(
     assert differences(unbroken, broken(carry_out, tmp_path / "run", stop, workers=2)) == set()
 
 
-def test_so_does_one_stopped_again_and_again(
-    carry_out: Session, unbroken: dict[str, Any], tmp_path: Path
-) -> None:
+def test_so_does_one_stopped_again_and_again(carry_out: Session, unbroken: dict[str, Any], tmp_path: Path) -> None:
     assert differences(unbroken, broken(carry_out, tmp_path / "run", 1, 2, 4, 7)) == set()
 
 

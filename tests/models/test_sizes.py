@@ -10,8 +10,7 @@ from reslab.models.resnet import ResNet, cifar_resnet, resnet
 from reslab.models.shortcuts import Kind, projections
 from reslab.models.sizes import Size, size_of
 
-SLOW = {"cifar-1202-plain", "cifar-1202-B"}  # 3,600 layers each; option A stands for the two in every run
-ROWS = [pytest.param(key, marks=pytest.mark.slow) if key in SLOW else key for key in published("sizes")]
+ROWS = [pytest.param(key, marks=pytest.mark.slow) if "1202" in key else key for key in published("sizes")]
 
 
 def built(key: str) -> tuple[ResNet, int]:

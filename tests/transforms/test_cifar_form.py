@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def crops(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int]:
     return values, torch.tensor(corners), torch.tensor(mirrored), pad
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(crops())
 def test_every_picture_gets_its_own_crop_and_mirror_image(case: tuple[Tensor, Tensor, Tensor, int]) -> None:
     x, corners, mirrored, pad = case

@@ -15,6 +15,7 @@ app = App(
     help="A laboratory for residual learning, after He, Zhang, Ren and Sun (2015).",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), consume_multiple=True),
 )
 VERBS = {
@@ -47,6 +48,9 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"reslab: {_one_line(error)}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
 

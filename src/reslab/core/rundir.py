@@ -78,10 +78,10 @@ class RunDirectory:
         with contextlib.ExitStack() as held:
             with storing(self.path):
                 lock = held.enter_context((self.path / ".lock").open("w"))
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
-            except (BlockingIOError, PermissionError):
-                raise RunError(f"another process is working on {self.path}") from None
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
+                except (BlockingIOError, PermissionError):
+                    raise RunError(f"another process is working on {self.path}") from None
             yield
 
     def append_metrics(self, record: Record) -> None:
@@ -131,8 +131,10 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
     """The runs at ``paths``; a directory that is no run stands for the runs directly inside it.
 
     Raises:
-        RunError: a path holds no run.
+        RunError: a path holds no run, or there is no path.
     """
+    if not paths:
+        raise RunError("which runs? give run directories, or folders of them")
     runs: list[RunDirectory] = []
     for path in paths:
         inside = sorted(spec.parent for spec in path.glob("*/spec.json"))

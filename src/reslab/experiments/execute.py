@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reslab.core.errors import RunError
+from reslab.core.errors import RunError, SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
@@ -26,6 +26,7 @@ from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
 from reslab.training.interrupt import noted_signals
 from reslab.training.loop import Training, Watch
+from reslab.training.precision import native_bf16
 from reslab.training.state import facts_of, parts_of, restore
 
 
@@ -52,6 +53,12 @@ class Job:
     workers: int = 0
     checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
     keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise SpecError(f"--workers must be 0 or more, not {self.workers}")
+        if self.checkpoint_every < 1:
+            raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class _Execution:
         self._note_environment(run, changed)
         training = self.session.training
         run.rewind_metrics(training.step)
+        if self.session.precision == "bf16" and not native_bf16(self.session.device):
+            self.notify.warned("this processor does not compute in bf16 natively: --precision fp32 is faster here")
         self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
         try:
             with noted_signals() as stop:

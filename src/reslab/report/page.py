@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from reslab._version import __version__
+from reslab.core.errors import StorageError
 from reslab.core.files import write_bytes, write_text
 from reslab.experiments.deviations import deviations
 from reslab.report.cifar_claims import CIFAR_CLAIMS
@@ -42,6 +43,8 @@ def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
     Raises:
         StorageError: a file could not be written.
     """
+    if out.is_dir():
+        raise StorageError(f"cannot write {out}: it is a directory")
     settings: dict[str, list[FinishedRun]] = {}
     for run in runs:
         settings.setdefault(run.comparable, []).append(run)

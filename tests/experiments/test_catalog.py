@@ -1,0 +1,84 @@
+import pytest
+
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Optimizer
+from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, find_reproduction
+from reslab.experiments.names import parse_name
+from reslab.experiments.recipes import DEFAULT_RECIPES, PAPER_CIFAR, RECIPES, SHORT, named_recipe, with_optimizer
+
+
+def test_an_unknown_experiment_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=r"unknown experiment 'degredation'; did you mean 'degradation'\? \(choose"):
+        find_reproduction("degredation", "embedded")
+
+
+def test_an_unknown_scale_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=r"unknown scale of degradation 'huge' \(choose from: embedded, cifar\)"):
+        find_reproduction("degradation", "huge")
+
+
+def test_the_embedded_degradation_trains_four_networks_at_half_width() -> None:
+    experiments = find_reproduction("degradation", "embedded").experiments([0])
+    assert [experiment.model.name for experiment in experiments] == [
+        "cifar-plain20",
+        "cifar-plain56",
+        "cifar-resnet20",
+        "cifar-resnet56",
+    ]
+    assert {experiment.model.width for experiment in experiments} == {8}
+    assert {experiment.data for experiment in experiments} == {"embedded"}
+    assert len({experiment.digest() for experiment in experiments}) == 4
+
+
+def test_at_the_scale_of_the_paper_eight_networks_are_trained_as_in_section_4_2() -> None:
+    experiments = find_reproduction("degradation", "cifar").experiments([0])
+    assert sorted(experiment.model.name for experiment in experiments) == sorted(
+        f"cifar-{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)
+    )
+    assert {experiment.recipe for experiment in experiments} == {PAPER_CIFAR}
+    assert {experiment.model.width for experiment in experiments} == {None}
+
+
+def test_seeds_are_outermost() -> None:
+    experiments = find_reproduction("degradation", "embedded").experiments([3, 1])
+    assert [experiment.seed for experiment in experiments] == [3] * 4 + [1] * 4
+    assert [one.model for one in experiments[:4]] == [one.model for one in experiments[4:]]
+
+
+def test_only_some_of_the_networks_can_be_chosen_and_keep_their_order() -> None:
+    found = find_reproduction("degradation", "embedded")
+    chosen = found.experiments([0], only=["cifar-resnet56", "cifar-plain20"])
+    assert [experiment.model.name for experiment in chosen] == ["cifar-plain20", "cifar-resnet56"]
+
+
+def test_a_network_that_is_not_part_of_it_is_refused() -> None:
+    found = find_reproduction("degradation", "embedded")
+    with pytest.raises(SpecError, match=r"network of degradation 'cifar-plain32'; .*choose from: cifar-plain20"):
+        found.experiments([0], only=["cifar-plain20", "cifar-plain32"])
+
+
+@pytest.mark.parametrize("found", [one for scales in REPRODUCTIONS.values() for one in scales.values()])
+def test_every_reproduction_names_networks_that_exist(found: Reproduction) -> None:
+    assert all(parse_name(model).family == "cifar" for model in found.models)
+    assert found.shows
+    assert found.source
+    assert found.cost
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=r"unknown recipe 'papers-cifar'; did you mean 'paper-cifar'\?.*short"):
+        named_recipe("papers-cifar")
+
+
+def test_recipes_by_name_are_the_papers_with_what_they_say() -> None:
+    assert named_recipe("paper-cifar") == PAPER_CIFAR
+    assert named_recipe("short") == SHORT
+    warm = named_recipe("paper-cifar-warm-up").schedule.warm_up
+    assert warm is not None
+    assert (warm.lr, warm.until_error) == (0.01, 80.0)
+    assert set(DEFAULT_RECIPES.values()) <= set(RECIPES)
+
+
+def test_only_settings_of_the_optimizer_that_were_given_are_laid_over() -> None:
+    base = PAPER_CIFAR.but({"optim": {"weight_decay": 0.5}})
+    assert with_optimizer(base, Optimizer(lr=0.3)).optim == Optimizer(lr=0.3, weight_decay=0.5)

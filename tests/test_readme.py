@@ -1,0 +1,77 @@
+"""What README.md says is run: its Python, its commands, its generated parts."""
+
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks("python")
+    assert len(example.strip().splitlines()) <= 10
+    shortened = example.replace("steps=200", "steps=2")
+    assert shortened != example
+    exec(compile(shortened, "README.md", "exec"), {})  # noqa: S102 our own README
+    printed = capsys.readouterr().out
+    assert re.search(r"test error \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\], n=2000\n", printed)
+    assert "ResNet-34 has 21,797,672 parameters" in printed
+
+
+def test_the_generated_parts_are_up_to_date() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools" / "readme.py", "--check"], check=False)
+    assert done.returncode == 0, "run `make docs`"
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    texts = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"make ([a-z-]+)", texts))
+    assert {"demo", "test", "test-slow", "docs", "bench"} <= named
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert all((ROOT / link).exists() for link in links)
+
+
+@pytest.mark.slow
+def test_every_command_runs_as_written(tmp_path: Path) -> None:
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("reslab ")]
+    assert len(commands) >= 9
+    for command in commands:
+        words = [sys.executable, "-m", *shlex.split(command)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.stdout
+    assert (tmp_path / "runs" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_pictures_templates_numbers_and_licences(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+    subprocess.run(words, check=True)
+    (wheel,) = tmp_path.glob("reslab-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "reslab/data/embedded/fashion-mnist.zip",
+        "reslab/data/embedded/LICENSE",
+        "reslab/report/templates/page.html.j2",
+        "reslab/core/paper/results.json",
+        "reslab/core/paper/sizes.json",
+        "reslab/py.typed",
+    ):
+        assert needed in names
+    assert sum("licenses/" in name for name in names) == 2
