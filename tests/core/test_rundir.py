@@ -231,3 +231,8 @@ def test_a_place_without_runs_is_refused(tmp_path: Path) -> None:
         find_runs([tmp_path])
     with pytest.raises(RunError, match="there is no run at"):
         find_runs([tmp_path / "absent"])
+
+
+def test_no_path_at_all_is_refused() -> None:
+    with pytest.raises(RunError, match=r"which runs\? give run directories, or folders of them"):
+        find_runs([])

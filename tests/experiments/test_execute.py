@@ -122,7 +122,8 @@ def test_a_checkpoint_says_how_pictures_must_be_fed(finished: Path, splits: Spli
     found = checkpoint.newest(finished / "checkpoints", pytest.fail)
     assert found is not None
     assert found.facts["classes"] == list(splits["train"].classes)
-    assert found.facts["data"] == {"name": "noise", "digest": splits["train"].digest}
+    digests = {split: pictures.digest for split, pictures in splits.items()}
+    assert found.facts["data"] == {"name": "noise", **digests}
     assert found.facts["samples"] == 8 * 32
     assert found.facts["spec"] == tiny.digest()
     assert found.facts["model"]["name"] == "cifar-resnet8"
@@ -239,7 +240,8 @@ def test_a_run_that_begins_afresh_notes_where_it_begins(
 def test_the_environment_names_what_decides_bits_and_no_place_but_the_datas(finished: Path, splits: Splits) -> None:
     noted = read_json(finished / "environment.json")
     assert set(environment.DECIDES_BITS) <= set(noted)
-    assert noted["data"] == {"name": "noise", "place": "embedded", "digest": splits["train"].digest}
+    digests = {split: pictures.digest for split, pictures in splits.items()}
+    assert noted["data"] == {"name": "noise", "place": "embedded", **digests}
     assert str(finished) not in json.dumps(noted)
 
 
@@ -402,3 +404,20 @@ def test_pictures_of_other_classes_cannot_be_tested_on(
     monkeypatch.setattr("reslab.experiments.testing.load", lambda *_: others)
     with pytest.raises(RunError, match=r"noise has other classes than those that .*run was trained on"):
         evaluate_run(RunDirectory.open(finished), "embedded")
+
+
+def test_other_test_pictures_are_refused_too(carry_out: Session, splits: Splits, tmp_path: Path) -> None:
+    carry_out(tmp_path / "run", notify=Hearing(stop=3))
+    others: Splits = {**splits, "val": replace(splits["val"], labels=splits["val"].labels.flip(0))}
+    with pytest.raises(RunError, match="holds other pictures"):
+        carry_out(tmp_path / "run", resume=True, pictures=others)
+
+
+@pytest.mark.parametrize("shortcut", ["B", "C"])
+def test_a_network_that_would_crash_torch_is_refused(
+    carry_out: Session, tiny: Experiment, tmp_path: Path, shortcut: str
+) -> None:
+    narrow = tiny.but({"model": {"shortcut": shortcut, "width": 4}})
+    with pytest.raises(SpecError, match="take --width 8 or more, or shortcut A"):
+        carry_out(tmp_path / "run", experiment=narrow)
+    assert not (tmp_path / "run").exists()

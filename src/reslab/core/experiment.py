@@ -48,7 +48,7 @@ class WarmUp(Spec):
 
     lr: Annotated[float, Field(gt=0)] = 0.01
     until_error: Annotated[float, Field(gt=0, lt=100)] = 80.0
-    window: Positive = TRAIN_WINDOW  # batches; the error of each whole window decides
+    window: Annotated[int, Field(gt=0, le=TRAIN_WINDOW)] = TRAIN_WINDOW  # batches; each whole window decides
 
 
 class Schedule(Spec):

@@ -148,7 +148,7 @@ class _Execution:
         return scores.count()
 
     def _go_on(self, found: Checkpoint) -> list[str]:
-        if found.facts["data"]["digest"] != self.train.digest:
+        if found.facts["data"] != self._data():
             raise RunError(f"{self.job.data} holds other pictures than those that {self.job.out} was begun with")
         if self.experiment.recipe.precision == "auto":
             self.session = replace(self.session, precision=found.facts["environment"]["precision"])
@@ -160,14 +160,16 @@ class _Execution:
         restore(self.session.training, found)
         return changed
 
+    def _data(self) -> Record:
+        return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}
+
     def _environment(self) -> Record:
         return environment(self.session.device, self.session.precision)
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
         noted = run.environment()
         if noted is None or not self.session.training.step:
-            place = {"name": self.train.name, "place": self.source.place, "digest": self.train.digest}
-            noted = {**self._environment(), "data": place, "resumed": []}
+            noted = {**self._environment(), "data": {**self._data(), "place": self.source.place}, "resumed": []}
         if self.session.training.step:
             noted["resumed"].append({"step": self.session.training.step, "changed": changed})
         run.write("environment.json", noted)
@@ -180,7 +182,7 @@ class _Execution:
             "spec": run.experiment.digest(),
             "model": self.experiment.model.model_dump(mode="json"),
             "classes": list(self.train.classes),
-            "data": {"name": self.train.name, "digest": self.train.digest},
+            "data": self._data(),
             "preprocessing": self.session.form.contract(),
             "environment": self._environment(),
         }

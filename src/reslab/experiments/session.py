@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from reslab.core.errors import DataError
+from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Recipe
 from reslab.core.intervals import Count
 from reslab.data.loader import ordered_batches, training_batches
@@ -19,6 +19,7 @@ from reslab.training.precision import Resolved, autocast, resolve_precision
 from reslab.training.window import Window
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
 
+THINNEST = 8  # channels
 TEST_BATCH = 500  # pictures; any number gives the same counts
 
 
@@ -51,7 +52,9 @@ def begin(net: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.devi
 
     Raises:
         DataError: the pictures are too few for one batch.
+        SpecError: the network would crash this device's backend.
     """
+    _refuse_what_crashes(net, device)
     if len(pictures) < recipe.batch:
         raise DataError(f"{pictures.name} has {len(pictures)} pictures, fewer than one batch of {recipe.batch}")
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
@@ -99,6 +102,16 @@ def _inputs(session: Session, pictures: Pictures, seed: int, workers: int) -> It
 def _views(form: CifarForm, pictures: Pictures, device: torch.device) -> Iterator[View]:
     for batch in ordered_batches(pictures, TEST_BATCH):
         yield View(form.test(batch.pixels.to(device)), batch.labels, batch.indices)
+
+
+def _refuse_what_crashes(net: nn.Module, device: torch.device) -> None:
+    """Measured with torch 2.13 on AVX2: backward through such convolutions, channels-last, corrupts the heap."""
+    thin = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.in_channels < THINNEST for m in net.modules())
+    if thin and device.type == "cpu":
+        raise SpecError(
+            f"1x1 convolutions of fewer than {THINNEST} channels crash torch on a CPU;"
+            f" take --width {THINNEST} or more, or shortcut A"
+        )
 
 
 def _size(shape: tuple[int, ...]) -> str:
