@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reslab.cli.flags import JobFlags, NetworkFlags, RecipeFlags, given
 from reslab.cli.output import print_json, say, stdout
 from reslab.cli.progress import progress
 from reslab.core.errors import SpecError
-from reslab.core.experiment import DataName, Experiment, Optimizer, Pool, Precision, ShortcutKind, StrideOn
+from reslab.core.experiment import DataName, Experiment, Optimizer
 from reslab.core.rundir import Record
 from reslab.core.spec import overlay, read_toml
 from reslab.core.units import duration_text, epochs_to_steps
@@ -20,28 +21,14 @@ from reslab.experiments.recipes import DEFAULT_RECIPES, named_recipe, with_optim
 def train(
     *,
     data: str,
-    out: Path,
-    model: str | None = None,
-    shortcut: ShortcutKind | None = None,
-    stride_on: StrideOn | None = None,
-    pool: Pool | None = None,
-    width: int | None = None,
+    job: JobFlags,
+    network: NetworkFlags | None = None,
     recipe: str | None = None,
     spec: Path | None = None,
+    settings: RecipeFlags | None = None,
     optim: Optimizer | None = None,
-    steps: int | None = None,
     epochs: float | None = None,
-    batch: int | None = None,
-    bn_group: int | None = None,
-    log_every: int | None = None,
-    evaluate_every: int | None = None,
-    precision: Precision | None = None,
     seed: int | None = None,
-    resume: bool = False,
-    strict: bool = False,
-    device: str = "auto",
-    workers: int = 0,
-    checkpoint_every: int = 500,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -49,66 +36,33 @@ def train(
 
     Args:
         data: embedded, or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
-        out: the run directory.
-        model: as `reslab list models` has it; cifar- networks in any depth 6n+2.
-        shortcut: A, B or C (none makes the plain network).
-        stride_on: the bottleneck's convolution that strides.
-        pool: pad1, or caffe as in the authors' released networks.
-        width: filters of the first stage.
+        job: how the run is carried out.
+        network: which network.
         recipe: as `reslab list recipes` has it; by default the one for the data.
         spec: a TOML file with any of [model], [recipe], seed; flags come on top of it.
-        optim: settings of SGD, each a flag of its own, such as --optim.lr 0.05.
-        steps: updates.
+        settings: how it is trained.
+        optim: settings of SGD, each a flag of its own.
         epochs: passes over the training pictures, instead of steps.
-        batch: pictures an update.
-        bn_group: pictures that share batch statistics; divides the batch, and by default it is the recipe's.
-        log_every: steps between lines of metrics.
-        evaluate_every: steps between tests on the way.
-        precision: auto takes bf16 where the processor computes in it natively.
         seed: decides initial weights, order, crops and mirror images.
-        resume: go on where the run stopped; afresh where there is nothing yet.
-        strict: refuse to resume on other threads, processor or versions.
-        device: auto, cpu or cuda.
-        workers: processes that gather batches.
-        checkpoint_every: steps between checkpoints.
         dry_run: print the resolved spec and stop.
         json: print one JSON document.
     """
     from reslab.data.source import find_data
     from reslab.experiments.execute import Job, execute
 
-    found = find_data(data)
-    chosen = _base(found.name, recipe, spec)
+    found, settings = find_data(data), settings or RecipeFlags()
+    base = _base(found.name, recipe, spec)
     if epochs is not None:
-        if steps is not None:
+        if settings.steps is not None:
             raise SpecError("--steps and --epochs say the same thing; give one")
-        steps = epochs_to_steps(epochs, len(found.read("train")), batch or chosen["recipe"]["batch"])
-    flags = {
-        "model": _given(name=model, shortcut=shortcut, stride_on=stride_on, pool=pool, width=width),
-        "recipe": _given(
-            steps=steps,
-            batch=batch,
-            bn_group=bn_group or (min(batch, chosen["recipe"]["bn_group"]) if batch else None),
-            log_every=log_every,
-            evaluate_every=evaluate_every,
-            precision=precision,
-        ),
-        **_given(seed=seed),
-    }
-    experiment = _resolve(overlay(chosen, flags), optim, str(spec or "the flags"))
+        settings.steps = epochs_to_steps(epochs, len(found.read("train")), settings.batch or base["recipe"]["batch"])
+    flags = {**(network or NetworkFlags()).given(), **settings.given(base["recipe"])}
+    seeded = {} if seed is None else {"seed": seed}
+    experiment = _resolve(overlay(base, {**flags, **seeded}), optim, str(spec or "the flags"))
     if dry_run:
         _print_spec(experiment, as_json=json)
         return 0
-    job = Job(
-        data=data,
-        out=out,
-        resume=resume,
-        strict=strict,
-        device=device,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-    )
-    outcome = execute(experiment, job, progress())
+    outcome = execute(experiment, Job(data=data, **given(job)), progress())
     if outcome.signal is not None:
         say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps)
         return 128 + outcome.signal
@@ -156,10 +110,6 @@ def _resolve(merged: dict[str, Any], optim: Optimizer | None, source: str) -> Ex
     if optim is None:
         return experiment
     return experiment.but({"recipe": with_optimizer(experiment.recipe, optim).model_dump(mode="json")})
-
-
-def _given(**settings: Any) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _print_spec(experiment: Experiment, *, as_json: bool) -> None:
