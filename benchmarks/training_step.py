@@ -1,8 +1,8 @@
 """Speed of training on pictures in memory, as ratios in one run.
 
-    python benchmarks/training_step.py [--batch 128] [--rounds 5] [--steps 6] [--out FILE]
+    python benchmarks/training_step.py [--batch 128] [--rounds 15] [--out FILE]
 
-Two questions, each answered by alternating the two sides and taking medians:
+Two questions, each answered by alternating the sides step by step and taking medians:
 
 - what `reslab.fit` does, data and augmentation included, with the precision that ``--precision auto`` takes here,
   against a bare eager fp32 NCHW loop on a batch that lies ready;
@@ -12,7 +12,6 @@ Prints one JSON document: ``rows`` with ``name, model, rate, rival_rate, ratio``
 """
 
 import argparse
-import itertools
 import json
 import statistics
 import time
@@ -30,6 +29,7 @@ from reslab.experiments.environment import environment
 from reslab.training.precision import Resolved, autocast, resolve_precision
 
 MODEL = "cifar-resnet20"
+WARM_UP = 2  # rounds that do not count
 CPU = torch.device("cpu")
 Step = Callable[[], None]
 
@@ -64,23 +64,28 @@ def loss_of(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(net(images), labels)
 
 
-def seconds_a_step(step: Step, steps: int) -> float:
-    """Median over ``steps`` calls."""
-    times = []
-    for _ in range(steps):
+def seconds(step: Step) -> float:
+    """One call."""
+    begun = time.perf_counter()
+    step()
+    return time.perf_counter() - begun
+
+
+def alternate(pictures: Pictures, batch: int, rounds: int, rivals: dict[str, Step]) -> dict[str, list[float]]:
+    """Seconds a step of `reslab.fit` and of each rival, which steps once between two steps of fit; warmed up first."""
+    times: dict[str, list[float]] = {name: [] for name in ("fit", *rivals)}
+    begun = time.perf_counter()
+
+    def stepped(_step: int) -> None:
+        nonlocal begun
+        times["fit"].append(time.perf_counter() - begun)
+        for name, rival in rivals.items():
+            times[name].append(seconds(rival))
         begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
 
-
-def seconds_a_step_of_fit(pictures: Pictures, batch: int, steps: int) -> float:
-    """The whole loop: `reslab.fit` for one step more than ``steps``, the first left out; median."""
-    times: list[float] = []
-    recipe = reslab.Recipe(steps=steps + 1, batch=batch, bn_group=batch)
-    watch = reslab.Watch(stepped=lambda _step: times.append(time.perf_counter()))
-    reslab.fit(reslab.cifar_resnet(20), pictures, recipe, device="cpu", watch=watch)
-    return statistics.median(after - before for before, after in itertools.pairwise(times))
+    recipe = reslab.Recipe(steps=rounds + WARM_UP, batch=batch, bn_group=batch)
+    reslab.fit(reslab.cifar_resnet(20), pictures, recipe, device="cpu", watch=reslab.Watch(stepped=stepped))
+    return {name: series[WARM_UP:] for name, series in times.items()}
 
 
 def compare(name: str, batch: int, ours: list[float], rival: list[float]) -> dict[str, Any]:
@@ -100,21 +105,16 @@ def main() -> None:
     """Alternate the sides and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.manual_seed(0)
     precision = resolve_precision("auto", CPU)
-    eager = bare_step(options.batch, torch.contiguous_format, "fp32")
-    bare = bare_step(options.batch, torch.channels_last, precision)
-    pictures = random_pictures(4 * options.batch)
-    times: dict[str, list[float]] = {"eager": [], "bare": [], "fit": []}
-    seconds_a_step(eager, 1), seconds_a_step(bare, 1)
-    for _ in range(options.rounds):
-        times["eager"].append(seconds_a_step(eager, options.steps))
-        times["bare"].append(seconds_a_step(bare, options.steps))
-        times["fit"].append(seconds_a_step_of_fit(pictures, options.batch, options.steps))
+    rivals = {
+        "eager": bare_step(options.batch, torch.contiguous_format, "fp32"),
+        "bare": bare_step(options.batch, torch.channels_last, precision),
+    }
+    times = alternate(random_pictures(4 * options.batch), options.batch, options.rounds, rivals)
     rows = [
         compare(f"reslab.fit ({precision}) against bare eager fp32 NCHW", options.batch, times["fit"], times["eager"]),
         compare(
@@ -127,7 +127,6 @@ def main() -> None:
     report = {
         "rows": rows,
         "rounds": options.rounds,
-        "steps": options.steps,
         "environment": environment(CPU, precision),
     }
     text = json.dumps(report, indent=1)

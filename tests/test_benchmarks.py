@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_benchmark_prints_rows_with_rates_and_ratios(tmp_path: Path) -> None:
     script, out = ROOT / "benchmarks" / "training_step.py", tmp_path / "speed.json"
-    small = ("--batch", "8", "--rounds", "3", "--steps", "2", "--out", str(out))
+    small = ("--batch", "8", "--rounds", "3", "--out", str(out))
     done = subprocess.run([sys.executable, script, *small], capture_output=True, text=True, check=True)
     printed = json.loads(done.stdout)
     assert json.loads(out.read_text()) == printed

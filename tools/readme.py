@@ -1,16 +1,17 @@
-"""Write the generated parts of README.md, and the figure it shows, from the runs in results/ and from the code.
+"""Write the generated parts of README.md and docs/speed.md, and README's figure, from results/ and from the code.
 
     python tools/readme.py [--check]
 
-With ``--check`` nothing is written; the exit code is 1 where README.md is not what would be written.
+With ``--check`` nothing is written; the exit code is 1 where a file is not what would be written.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reslab.core.files import write_bytes
+from reslab.core.files import write_bytes, write_text
 from reslab.core.rundir import find_runs
 from reslab.experiments.deviations import LEDGER, as_markdown
 from reslab.report.cifar_claims import CIFAR_CLAIMS
@@ -22,6 +23,7 @@ from reslab.report.table import HEADINGS, rows_of
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "degradation-embedded"
 FIGURE = ROOT / "docs" / "demo.png"
+SPEED = ROOT / "results" / "speed" / "resnet20-cpu-avx2.json"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -33,7 +35,7 @@ def demo_table(runs: list[FinishedRun]) -> str:
 def seeds_table(runs: list[FinishedRun]) -> str:
     """Mean and spread over all seeds, and the verdicts that all seeds share."""
     means = [row.cells for row in rows_of(runs) if row.summary]
-    columns = (0, 1, 4, 5)
+    columns = (0, 4, 5)
     table = markdown_table([HEADINGS[i] for i in columns], [[cells[i] for i in columns] for cells in means])
     verdicts = [(v.claim.identifier, v.claim.statement, f"**{v.answer}**") for v in judge(CIFAR_CLAIMS, runs)]
     return table + "\n" + markdown_table(("claim", "the paper's statement", f"on {runs[0].setting}"), verdicts)
@@ -45,14 +47,27 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def generated(text: str, parts: dict[str, str]) -> str:
-    """``text`` with what stands between the marks of each part replaced."""
+def speed_table() -> str:
+    """The rows of the benchmark and the machine they were measured on."""
+    found = json.loads(SPEED.read_text(encoding="utf-8"))
+    rows = [
+        (row["name"], f"{row['rate']:.0f}", f"{row['rival_rate']:.0f}", f"**{row['ratio']:.2f}**", str(found["rounds"]))
+        for row in found["rows"]
+    ]
+    where = found["environment"]
+    machine = f"{where['processor']}, {where['capability']}, {where['threads']} threads, torch {where['torch']}"
+    return markdown_table(("", "images/s", "rival", "ratio", "rounds"), rows) + f"\nMeasured on {machine}.\n"
+
+
+def generated(path: Path, parts: dict[str, str]) -> str:
+    """The text of ``path`` with what stands between the marks of each part replaced."""
+    text = path.read_text(encoding="utf-8")
     for name, content in parts.items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, _, rest = text.partition(start)
         _, found, after = rest.partition(end)
         if not found:
-            raise SystemExit(f"README.md has no part {name!r}")
+            raise SystemExit(f"{path.name} has no part {name!r}")
         text = before + start + content + end + after
     return text
 
@@ -63,12 +78,14 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     runs = finished(find_runs([RUNS]))
+    readme, speed = ROOT / "README.md", ROOT / "docs" / "speed.md"
     parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "deviations": as_markdown(list(LEDGER))}
-    readme = ROOT / "README.md"
-    wanted = generated(readme.read_text(encoding="utf-8"), parts)
+    wanted = {readme: generated(readme, parts), speed: generated(speed, {"speed": speed_table()})}
     if options.check:
-        sys.exit(0 if wanted == readme.read_text(encoding="utf-8") else 1)
-    write_bytes(readme, wanted.encode())
+        stale = [path.name for path, text in wanted.items() if text != path.read_text(encoding="utf-8")]
+        sys.exit(f"out of date: {', '.join(stale)}" if stale else 0)
+    for path, text in wanted.items():
+        write_text(path, text)
     write_bytes(FIGURE, as_png(training_curves([run for run in runs if run.experiment.seed == 0])))
 
 

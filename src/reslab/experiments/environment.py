@@ -1,5 +1,6 @@
 """Where a run took place: recorded once, compared when it is resumed."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -56,6 +57,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in changed]
 
 
+@functools.cache
 def _processor() -> str:
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
@@ -71,6 +73,7 @@ def _processor() -> str:
     return f"{first['model name']} ({family})"
 
 
+@functools.cache
 def _revision() -> str | None:
     """The git revision of reslab's own source, with a mark when it was changed; None where it is installed."""
     here = Path(__file__).parent

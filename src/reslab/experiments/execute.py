@@ -1,8 +1,8 @@
 """One experiment in one run directory: begun, stopped, resumed, finished; every stage starts from what is on disk."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -124,7 +124,7 @@ class _Execution:
             self.notify.ended()
         return Outcome(result and {**result, "directory": str(run.path)}, signal, training.step)
 
-    def _watch(self, run: RunDirectory, stop: Any) -> Watch:
+    def _watch(self, run: RunDirectory, stop: Callable[[], int | None]) -> Watch:
         def record(line: Record) -> None:
             run.append_metrics(line)
             self.notify.recorded(line)
