@@ -1,0 +1,49 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reslab.cli.progress import LiveProgress, PlainProgress, progress
+
+LINE: dict[str, Any] = {
+    "step": 20,
+    "loss": 1.25,
+    "train_error": 41.5,
+    "images_per_second": 1234.5,
+    "seconds": 9.0,
+    "test_error": 40.25,
+}
+
+
+def played(notify: LiveProgress | PlainProgress) -> None:
+    notify.begun("cifar-plain20", 10, 40)
+    notify.stepped(20)
+    notify.recorded(LINE)
+    notify.warned("take care")
+    notify.ended()
+
+
+def test_a_log_gets_plain_lines_with_step_loss_error_speed_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    played(PlainProgress())
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, second, third = captured.err.splitlines()
+    assert first == "cifar-plain20: 40 steps, going on after step 10"
+    assert second.startswith("cifar-plain20  step 20/40  loss 1.250  train 41.50 %  test 40.25 %  1,234 images/s")
+    assert second.endswith("left")
+    assert third == "reslab: warning: take care"
+
+
+def test_a_terminal_gets_a_bar_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = io.StringIO()
+    played(LiveProgress(Console(file=stream, force_terminal=True, width=160)))
+    shown = stream.getvalue()
+    for part in ("cifar-plain20", "20/40", "loss 1.250", "train 41.50 %", "1,234 images/s", "take care"):
+        assert part in shown
+    assert "\x1b[3" not in shown, "colours are off where NO_COLOR is set"
+
+
+def test_what_is_no_terminal_gets_plain_lines() -> None:
+    assert isinstance(progress(), PlainProgress)
