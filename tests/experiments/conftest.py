@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,6 @@ def noise(split: Split, count: int, seed: int) -> Pictures:
     draw = torch.Generator().manual_seed(seed)
     pixels = torch.randint(256, (count, 1, 12, 12), generator=draw, dtype=torch.uint8)
     return Pictures("noise", split, pixels, torch.randint(10, (count,), generator=draw), CLASSES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several threads, and on a busy machine very much so."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

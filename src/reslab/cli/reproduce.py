@@ -1,8 +1,8 @@
 """``reslab reproduce``."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reslab.cli.output import print_json, print_table, stdout
 from reslab.cli.progress import progress
@@ -12,6 +12,9 @@ from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.catalog import Reproduction, find_reproduction
+
+if TYPE_CHECKING:
+    from reslab.experiments.execute import Job
 
 
 def reproduce(
@@ -62,17 +65,17 @@ def reproduce(
         return 0
     if data is None and found.data != "embedded":
         raise SpecError(f"--scale {scale} needs --data, a {found.data} folder in the official binary layout")
-    how = _How(data or "embedded", folder, device, workers, checkpoint_every)
-    return _carry_out(planned, how, as_json=json)
+    from reslab.experiments.execute import Job
 
-
-@dataclass(frozen=True)
-class _How:
-    data: str
-    folder: Path
-    device: str
-    workers: int
-    checkpoint_every: int
+    job = Job(
+        data=data or "embedded",
+        out=folder,
+        resume=True,
+        device=device,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+    )
+    return _carry_out(planned, job, as_json=json)
 
 
 def run_folder(folder: Path, experiment: Experiment) -> Path:
@@ -80,46 +83,35 @@ def run_folder(folder: Path, experiment: Experiment) -> Path:
     return folder / f"{experiment.model.name}-seed{experiment.seed}"
 
 
-def _carry_out(planned: list[Experiment], how: _How, *, as_json: bool) -> int:
-    from reslab.experiments.execute import Job, execute
+def _carry_out(planned: list[Experiment], job: "Job", *, as_json: bool) -> int:
+    from reslab.experiments.execute import execute
 
     results: list[dict[str, Any]] = []
     for experiment in planned:
-        job = Job(
-            data=how.data,
-            out=run_folder(how.folder, experiment),
-            resume=True,
-            device=how.device,
-            workers=how.workers,
-            checkpoint_every=how.checkpoint_every,
-        )
-        outcome = execute(experiment, job, progress())
+        outcome = execute(experiment, replace(job, out=run_folder(job.out, experiment)), progress())
         if outcome.signal is not None:
             say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps)
             return 128 + outcome.signal
         assert outcome.result is not None
         results.append(outcome.result)
-    _report(planned, results, how.folder, as_json=as_json)
+    _report(planned, results, job.out, as_json=as_json)
     return 0
 
 
 def _report(planned: list[Experiment], results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> None:
-    from reslab.report.cifar_claims import CIFAR_CLAIMS
-    from reslab.report.claims import judge
     from reslab.report.finished import finished
     from reslab.report.page import write_report
     from reslab.report.table import HEADINGS, rows_of
 
     runs = finished([RunDirectory.open(run_folder(folder, experiment)) for experiment in planned])
-    verdicts = judge(CIFAR_CLAIMS, runs)
     written = write_report(runs, folder / "report.html")
     if as_json:
-        claims = [verdict.as_json() for verdict in verdicts]
+        claims = [verdict.as_json() for verdict in written.verdicts]
         print_json({"runs": results, "claims": claims, "report": str(written.html)})
         return
     print_table(HEADINGS, [row.cells for row in rows_of(runs)], runs[0].setting)
     stdout().print()
-    print_verdicts(verdicts)
+    print_verdicts(written.verdicts)
     stdout().print(f"\npage: {written.html}   table: {written.markdown}   figure: {written.figures[-1]}")
 
 
@@ -127,7 +119,7 @@ def _print_plan(found: Reproduction, planned: list[Experiment], folder: Path, *,
     from reslab.experiments.networks import blueprint
     from reslab.models.sizes import size_of
 
-    pixels = 28 if found.data == "embedded" else 32
+    pixels = found.input_size
     plan = [
         {
             "model": experiment.model.name,

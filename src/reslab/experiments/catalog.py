@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import DataName, Experiment, ModelSpec, Recipe
+from reslab.experiments.names import INPUT_SIZES
 from reslab.experiments.recipes import PAPER_CIFAR, SHORT
 
 Scale = Literal["embedded", "cifar"]
@@ -20,6 +21,7 @@ class Reproduction:
         shows: what it is about, in a sentence.
         source: the place in the paper.
         data: the pictures it needs.
+        input_size: their pixels a side.
         models: the networks it trains.
         recipe: how.
         width: filters of the first stage; None: the paper's.
@@ -30,6 +32,7 @@ class Reproduction:
     shows: str
     source: str
     data: DataName
+    input_size: int
     models: tuple[str, ...]
     recipe: Recipe
     width: int | None
@@ -60,6 +63,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             shows=DEGRADATION,
             source="Figures 1 and 6, in miniature",
             data="embedded",
+            input_size=28,  # Fashion-MNIST's pictures
             models=("cifar-plain20", "cifar-plain56", "cifar-resnet20", "cifar-resnet56"),
             recipe=SHORT,
             width=8,  # ours: half the paper's, so that all four train in under 5 minutes on 2 cores
@@ -70,6 +74,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             shows=DEGRADATION,
             source="Figures 1 and 6",
             data="cifar10",
+            input_size=INPUT_SIZES["cifar"],
             models=tuple(f"cifar-{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)),
             recipe=PAPER_CIFAR,
             width=None,

@@ -26,11 +26,12 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report's files are."""
+    """Where a report's files are, and the verdicts they show."""
 
     html: Path
     markdown: Path
     figures: tuple[Path, ...]
+    verdicts: tuple[Verdict, ...]
 
 
 def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
@@ -61,7 +62,7 @@ def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
     markdown = out.with_suffix(".md")
     write_text(out, _template("page.html.j2").render(sections=sections, version=__version__, caption=CAPTION))
     write_text(markdown, _template("page.md.j2").render(sections=sections, version=__version__, caption=CAPTION))
-    return Written(out, markdown, tuple(figures))
+    return Written(out, markdown, tuple(figures), tuple(verdicts))
 
 
 def _section(runs: list[FinishedRun], verdicts: Sequence[Verdict], svg: str, picture: str) -> dict[str, Any]:
