@@ -13,10 +13,11 @@ def evaluate(
     /,
     *,
     data: str,
-    protocol: Literal["single"] = "single",
-    split: Literal["train", "val"] = "val",
+    protocol: Literal["single", "center"] | None = None,
+    split: Literal["train", "val", "all"] | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     device: str = "auto",
+    workers: int | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -24,20 +25,32 @@ def evaluate(
 
     Args:
         run: a run directory; its newest whole checkpoint is tested.
-        data: embedded, or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
-        protocol: single, the one view of section 4.2.
-        split: val (the data set's test pictures) or train.
+        data: embedded, a folder of photographs, or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
+        protocol: single, the one view of section 4.2, or center, the central crop of a photograph; by default the one
+            that goes with the network's pictures.
+        split: val, train or all; by default val, but every picture of a folder that has class folders alone.
         precision: of the forward pass.
         device: auto, cpu or cuda.
+        workers: processes that read photographs; by default one a core.
         out: folder for the scores; by default inside the run.
         json: print one JSON document.
     """
     opened = RunDirectory.open(run)
     from reslab.experiments.testing import evaluate_run
 
-    tested = evaluate_run(opened, data, split=split, precision=precision, device=device, out=out, notify=progress())
+    tested = evaluate_run(
+        opened,
+        data,
+        protocol=protocol,
+        split=split,
+        precision=precision,
+        device=device,
+        workers=workers,
+        out=out,
+        notify=progress(),
+    )
     if json:
-        print_json({"protocol": protocol, **tested.as_json()})
+        print_json(tested.as_json())
         return
     low, high = tested.interval
     stdout().print(

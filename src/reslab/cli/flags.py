@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from reslab.core.experiment import Pool, Precision, ShortcutKind, StrideOn
+from reslab.core.contract import named_contract
+from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, ShortcutKind, Stage, StrideOn
 
 
 @Parameter(name="*")
@@ -65,6 +66,62 @@ class RecipeFlags:
 
 @Parameter(name="*")
 @dataclass(kw_only=True)
+class PhotoFlags:
+    """How photographs in folders are read.
+
+    Args:
+        scale: the shorter side in training, drawn between these two.
+        crop: pixels a side of what the network sees.
+        shorter_side: the shorter side in testing.
+        held_out: the share of each class that is kept for testing, where the folder has no val/.
+        decode: of training pictures; fast decodes a large JPEG at a half, quarter or eighth. Testing is always exact.
+        on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops.
+        preprocessing: paper, torchvision or caffe: mean, scale and order of channels; by default that of the weights.
+    """
+
+    scale: tuple[int, int] | None = None
+    crop: int | None = None
+    shorter_side: int | None = None
+    held_out: float | None = None
+    decode: Decode | None = None
+    on_bad_picture: OnBadPicture | None = None
+    preprocessing: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that were given, by their names in the spec.
+
+        Raises:
+            SpecError: there is no such preprocessing.
+        """
+        settings = given(self)
+        named = settings.pop("preprocessing", None)
+        contract = {} if named is None else named_contract(named).model_dump(mode="json")
+        contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
+        return {**settings, **({"contract": contract} if contract else {})}
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class StartFlags:
+    """Trained weights to begin from.
+
+    Args:
+        begin: a run, or a safetensors file with torchvision's names; the classifier is replaced.
+        freeze: stages that keep their weights: stem, layer1 ... layer4.
+        body_rate: the rate of everything but the classifier, as a part of its rate.
+    """
+
+    begin: Annotated[Path | None, Parameter(name="--from")] = None
+    freeze: list[Stage] | None = None
+    body_rate: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that were given, by their names in the spec."""
+        return {key: value for key, value in given(self).items() if key != "begin"}
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
 class JobFlags:
     """How the run is carried out; none of it changes a number.
 
@@ -73,7 +130,7 @@ class JobFlags:
         resume: go on where the run stopped; afresh where there is nothing yet.
         strict: refuse to resume on other threads, processor or versions.
         device: auto, cpu or cuda.
-        workers: processes that gather batches.
+        workers: processes that read ahead; by default one a core for photographs, none for small pictures.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -81,7 +138,7 @@ class JobFlags:
     resume: bool = False
     strict: bool = False
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     checkpoint_every: int = 500
 
 

@@ -4,18 +4,14 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
-from reslab.cli.flags import JobFlags, NetworkFlags, RecipeFlags, given
+from reslab.cli.flags import JobFlags, NetworkFlags, PhotoFlags, RecipeFlags, StartFlags, given
 from reslab.cli.output import print_json, say, stdout
 from reslab.cli.progress import progress
-from reslab.core.errors import SpecError
-from reslab.core.experiment import DataName, Experiment, Optimizer
+from reslab.cli.resolve import Asked, resolve
+from reslab.core.experiment import Experiment, Optimizer
 from reslab.core.rundir import Record
-from reslab.core.spec import overlay, read_toml
-from reslab.core.units import duration_text, epochs_to_steps
-from reslab.experiments.names import parse_name
-from reslab.experiments.recipes import DEFAULT_RECIPES, named_recipe, with_optimizer
+from reslab.core.units import duration_text
 
 
 def train(
@@ -23,24 +19,29 @@ def train(
     data: str,
     job: JobFlags,
     network: NetworkFlags | None = None,
+    start: StartFlags | None = None,
     recipe: str | None = None,
     spec: Path | None = None,
     settings: RecipeFlags | None = None,
+    photographs: PhotoFlags | None = None,
     optim: Optimizer | None = None,
     epochs: float | None = None,
     seed: int | None = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Train one network, exactly resumable.
+    """Train one network, exactly resumable: from scratch, or from trained weights.
 
     Args:
-        data: embedded, or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
+        data: embedded; a folder of photographs (class folders, alone or below train/ and val/); or a CIFAR-10 or
+            CIFAR-100 folder in the official binary layout.
         job: how the run is carried out.
         network: which network.
+        start: trained weights to begin from.
         recipe: as `reslab list recipes` has it; by default the one for the data.
         spec: a TOML file with any of [model], [recipe], seed; flags come on top of it.
         settings: how it is trained.
+        photographs: how photographs are read.
         optim: settings of SGD, each a flag of its own.
         epochs: passes over the training pictures, instead of steps.
         seed: decides initial weights, order, crops and mirror images.
@@ -49,20 +50,27 @@ def train(
     """
     from reslab.data.source import find_data
     from reslab.experiments.execute import Job, execute
+    from reslab.experiments.fine_tune import read_weights
 
-    found, settings = find_data(data), settings or RecipeFlags()
-    base = _base(found.name, recipe, spec)
-    if epochs is not None:
-        if settings.steps is not None:
-            raise SpecError("--steps and --epochs say the same thing; give one")
-        settings.steps = epochs_to_steps(epochs, len(found.read("train")), settings.batch or base["recipe"]["batch"])
-    flags = {**(network or NetworkFlags()).given(), **settings.given(base["recipe"])}
-    seeded = {} if seed is None else {"seed": seed}
-    experiment = _resolve(overlay(base, {**flags, **seeded}), optim, str(spec or "the flags"))
+    source = find_data(data)
+    begun = start or StartFlags()
+    weights = read_weights(begun.begin) if begun.begin else None
+    asked = Asked(
+        recipe=recipe,
+        spec=spec,
+        network=network or NetworkFlags(),
+        settings=settings or RecipeFlags(),
+        photographs=photographs or PhotoFlags(),
+        start=begun,
+        optim=optim,
+        epochs=epochs,
+        seed=seed,
+    )
+    experiment = resolve(asked, source, weights)
     if dry_run:
         _print_spec(experiment, as_json=json)
         return 0
-    outcome = execute(experiment, Job(data=data, **given(job)), progress())
+    outcome = execute(experiment, Job(data=data, weights=weights, **given(job)), progress())
     if outcome.signal is not None:
         say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps)
         return 128 + outcome.signal
@@ -79,7 +87,7 @@ def say_how_to_resume(number: int, step: int, steps: int) -> None:
 
 
 def print_result(result: Record, *, as_json: bool) -> None:
-    """A finished run's result: one JSON document, or two lines."""
+    """A finished run's result: one JSON document, or a few lines."""
     if as_json:
         print_json(result)
         return
@@ -89,27 +97,9 @@ def print_result(result: Record, *, as_json: bool) -> None:
         f" n={result['n']:,}), training error {result['train_error']:.2f} % (n={result['train_n']:,}),"
         f" {result['steps']:,} steps in {duration_text(result['seconds'])}"
     )
+    if result.get("replaced"):
+        stdout().print(f"{result['replaced']:,} times a bad picture was replaced: replaced_pictures.json names them")
     stdout().print(f"kept in {result['directory']}")
-
-
-def _base(data: DataName, recipe: str | None, spec: Path | None) -> dict[str, Any]:
-    base: dict[str, Any] = {"model": {}, "data": data}
-    base["recipe"] = named_recipe(recipe or DEFAULT_RECIPES[data]).model_dump(mode="json")
-    values = {} if spec is None else read_toml(spec)
-    if values.get("data", data) != data:
-        raise SpecError(f"{spec} is about {values['data']} and --data is {data}")
-    return overlay(base, values)
-
-
-def _resolve(merged: dict[str, Any], optim: Optimizer | None, source: str) -> Experiment:
-    if not merged["model"].get("name"):
-        raise SpecError("which network? --model NAME, as `reslab list models` has it")
-    experiment = Experiment.parse(merged, source)
-    name = parse_name(experiment.model.name)
-    name.shortcut(experiment.model.shortcut)
-    if optim is None:
-        return experiment
-    return experiment.but({"recipe": with_optimizer(experiment.recipe, optim).model_dump(mode="json")})
 
 
 def _print_spec(experiment: Experiment, *, as_json: bool) -> None:

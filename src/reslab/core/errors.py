@@ -19,6 +19,10 @@ class DataError(ReslabError):
     """Pictures or labels that are missing, damaged or not what they claim to be."""
 
 
+class PictureError(DataError):
+    """A file that should be a picture and cannot be used as one."""
+
+
 class RunError(ReslabError):
     """A run directory that is missing, foreign, busy or of another spec."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from reslab.core.contract import Contract, Positive
 from reslab.core.errors import SpecError
 from reslab.core.spec import Spec
 
@@ -12,10 +13,13 @@ StrideOn = Literal["1x1", "3x3"]
 Pool = Literal["pad1", "caffe"]
 Precision = Literal["auto", "fp32", "bf16"]
 Decay = Literal["conv_fc_weights", "all"]
-DataName = Literal["embedded", "cifar10", "cifar100"]
+DataName = Literal["embedded", "cifar10", "cifar100", "folder"]
+Decode = Literal["exact", "fast"]
+OnBadPicture = Literal["stop", "replace"]
+Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
-Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
 
@@ -72,6 +76,26 @@ class Augmentation(Spec):
     flip: bool = True
 
 
+class Photographs(Spec):
+    """How photographs in folders are read: scale jitter, crop and mirror image in training (section 3.4)."""
+
+    contract: Contract = Contract()
+    scale: tuple[Positive, Positive] = (256, 480)  # section 3.4: the shorter side, both ends included
+    flip: bool = True  # section 3.4
+    decode: Decode = "fast"  # in training; testing is always exact
+    on_bad_picture: OnBadPicture = "stop"  # in training; testing always stops
+    held_out: Fraction = 0.2  # ours: of each class, where the folder has no val/; the embedded set holds out 1 in 7
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> "Photographs":
+        low, high = self.scale
+        if low > high:
+            raise SpecError(f"scale must rise, not {low} to {high}")
+        if low < self.contract.crop:
+            raise SpecError(f"a crop of {self.contract.crop} does not fit a shorter side of {low}: raise the scale")
+        return self
+
+
 class Recipe(Spec):
     """How a network is trained and how often it is looked at. Section 4.2 gives the defaults."""
 
@@ -81,6 +105,7 @@ class Recipe(Spec):
     optim: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
+    photographs: Photographs | None = None  # for folders of photographs, and only for them
     precision: Precision = "auto"
     log_every: Positive = TRAIN_WINDOW
     evaluate_every: Positive = 1_000  # a point every 1k iterations in Figure 6
@@ -98,6 +123,14 @@ class Recipe(Spec):
         return tuple(round(fraction * self.steps) for fraction in self.schedule.drops)
 
 
+class Start(Spec):
+    """Trained weights to begin from, all but the classifier: fine-tuning."""
+
+    weights: Digest  # sha256 of the tensors' file
+    freeze: tuple[Stage, ...] = ()  # stages that keep their weights and batch statistics
+    body_rate: Annotated[float, Field(gt=0, le=1)] = 0.1  # ours: the body's rate, as a part of the classifier's
+
+
 class Experiment(Spec):
     """Everything that decides a run's numbers on one machine; where its files lie is not part of it."""
 
@@ -105,3 +138,14 @@ class Experiment(Spec):
     data: DataName
     recipe: Recipe = Recipe()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    start: Start | None = None
+
+    @model_validator(mode="after")
+    def _form_fits_the_data(self) -> "Experiment":
+        if self.data == "folder" and self.recipe.photographs is None:
+            raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+        if self.data != "folder" and self.recipe.photographs is not None:
+            raise SpecError(f"this recipe is for folders of photographs, and the data is {self.data}")
+        if self.data == "folder" and self.recipe.augment != Augmentation():
+            raise SpecError("recipe.augment is for small pictures; photographs have recipe.photographs")
+        return self

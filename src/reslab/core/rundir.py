@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from reslab.core.errors import RunError
 from reslab.core.experiment import Experiment
-from reslab.core.files import storing, write_bytes, write_json
+from reslab.core.files import canonical_json, sha256_text, storing, write_bytes, write_json
 
 Record = dict[str, Any]
 
@@ -63,8 +63,9 @@ class RunDirectory:
         if not (path / "spec.json").is_file():
             raise RunError(f"{path} is not a run directory: it has no spec.json")
         spec = _read_json(path / "spec.json")
-        experiment = Experiment.parse(spec.get("experiment", {}), source=str(path / "spec.json"))
-        if spec.get("digest") != experiment.digest():
+        stored = spec.get("experiment", {})
+        experiment = Experiment.parse(stored, source=str(path / "spec.json"))
+        if spec.get("digest") != sha256_text(canonical_json(stored)):  # as written: later versions add settings
             raise RunError(f"{path / 'spec.json'} is damaged: its digest does not match its experiment")
         return cls(path, experiment)
 

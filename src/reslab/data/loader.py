@@ -1,23 +1,25 @@
 """Batches. A loader's whole state is one integer: how many samples have been consumed."""
 
-import functools
-import signal
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from reslab.core.experiment import Augmentation
+from reslab.core.contract import Contract
+from reslab.core.experiment import Augmentation, Photographs
 from reslab.data import chance
+from reslab.data.photographs import CentreCrops, Incident, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
+from reslab.data.pool import At, Buffer, in_order
+
+Warn = Callable[[str], None]
 
 
 class TrainingBatch(NamedTuple):
-    """One batch with everything that chance decided about it.
+    """One batch of small pictures with everything that chance decided about it.
 
     ``pixels`` uint8 (B, C, H, W); ``labels`` and ``indices`` (places in the data set) int64 (B,); ``corners`` int64
     (B, 2), each crop's top and left in the padded picture; ``mirrored`` bool (B,).
@@ -38,23 +40,41 @@ class OrderedBatch(NamedTuple):
     indices: Tensor
 
 
-class _Stream(Dataset[TrainingBatch]):
-    """The endless stream of shuffled epochs, read a batch at a time by its first sample's position."""
+class CropBatch(NamedTuple):
+    """``pixels`` uint8 (B, side, side, 3), ``labels`` and ``indices`` int64 (B,); ``incidents``: pictures replaced."""
+
+    pixels: Tensor
+    labels: Tensor
+    indices: Tensor
+    incidents: tuple[Incident, ...]
+
+
+def silent(_text: str) -> None:
+    """Hear a warning and say nothing."""
+
+
+class _Gather:
+    """Work: batches of small pictures from the endless stream, by the position of their first sample."""
 
     def __init__(self, pictures: Pictures, batch: int, seed: int, augment: Augmentation) -> None:
-        self.pictures, self.batch, self.seed, self.augment = pictures, batch, seed, augment
-        self.order = functools.lru_cache(maxsize=2)(functools.partial(chance.order, seed, count=len(pictures)))
+        self.pixels, self.labels = pictures.pixels.numpy(), pictures.labels.numpy()
+        self.batch, self.seed, self.augment = batch, seed, augment
+        self.stream = chance.Stream(seed, len(pictures))
+        self.shape = (batch, *self.pixels.shape[1:])
 
-    def __getitem__(self, position: int) -> TrainingBatch:
-        parts = []
-        left = self.batch
-        while left:
-            epoch, start = divmod(position, len(self.pictures))
-            samples = self.order(epoch)[start : start + left]
-            parts.append((samples, *self._draw(epoch, samples)))
-            position, left = position + len(samples), left - len(samples)
-        taken, corners, mirrored = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
-        return TrainingBatch(self.pictures.pixels[taken], self.pictures.labels[taken], taken, corners, mirrored)
+    @property
+    def room(self) -> int:
+        return int(np.prod(self.shape))
+
+    def describe(self, item: int) -> str:
+        return f"the batch of sample {item}"
+
+    def __call__(self, task: int, out: Buffer, at: At) -> tuple[NDArray[Any], ...]:
+        at(task)
+        parts = [(s, *self._draw(epoch, s)) for epoch, s in self.stream.pieces(task, self.batch)]
+        taken, corners, mirrored = (np.concatenate(column) for column in zip(*parts, strict=True))
+        np.take(self.pixels, taken, axis=0, out=out[: self.room].reshape(self.shape))
+        return self.labels[taken], taken, corners, mirrored
 
     def _draw(self, epoch: int, samples: chance.Indices) -> tuple[chance.Indices, NDArray[np.bool]]:
         places = 2 * self.augment.pad + 1
@@ -65,7 +85,15 @@ class _Stream(Dataset[TrainingBatch]):
 
 
 def training_batches(
-    pictures: Pictures, *, batch: int, steps: int, seed: int, augment: Augmentation, consumed: int = 0, workers: int = 0
+    pictures: Pictures,
+    *,
+    batch: int,
+    steps: int,
+    seed: int,
+    augment: Augmentation,
+    consumed: int = 0,
+    workers: int = 0,
+    warn: Warn = silent,
 ) -> Iterator[TrainingBatch]:
     """Full batches, across the boundaries of epochs, from sample ``consumed`` up to ``steps * batch``.
 
@@ -79,16 +107,11 @@ def training_batches(
         augment: which crops and mirror images are drawn.
         consumed: samples that earlier batches took.
         workers: processes that gather batches ahead; 0 gathers in this one.
+        warn: hears of workers that died or hung and were replaced.
     """
-    loader = DataLoader(
-        _Stream(pictures, batch, seed, augment),
-        batch_size=None,
-        sampler=range(consumed, steps * batch, batch),
-        num_workers=workers,
-        worker_init_fn=_leave_signals_to_the_parent if workers else None,
-        generator=torch.Generator(),  # without one of its own, iter() would draw from the global generator
-    )
-    return iter(loader)
+    work = _Gather(pictures, batch, seed, augment)
+    for info, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
+        yield TrainingBatch(_tensor(buffer, work.shape), *map(torch.from_numpy, info))
 
 
 def ordered_batches(pictures: Pictures, batch: int) -> Iterator[OrderedBatch]:
@@ -97,6 +120,49 @@ def ordered_batches(pictures: Pictures, batch: int) -> Iterator[OrderedBatch]:
         yield OrderedBatch(pictures.pixels[indices], pictures.labels[indices], indices)
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def training_crops(
+    photos: PhotoFolder,
+    *,
+    batch: int,
+    steps: int,
+    seed: int,
+    settings: Photographs,
+    consumed: int = 0,
+    workers: int = 0,
+    warn: Warn = silent,
+) -> Iterator[CropBatch]:
+    """`training_batches` for photographs: random crops at random scales, decoded by ``workers``.
+
+    Raises:
+        PictureError: a picture cannot be used and the settings say stop.
+        DataError: a picture killed or hung three workers.
+    """
+    work = TrainingCrops(photos, settings, batch, seed)
+    for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
+        yield _crops(found.labels, found.indices, found.incidents, buffer, settings.contract.crop)
+
+
+def centre_crops(
+    photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Warn = silent
+) -> Iterator[CropBatch]:
+    """The central crop of every photograph once, in order; the last batch may be smaller.
+
+    Raises:
+        PictureError: a picture cannot be used: testing never goes on without it.
+        DataError: a picture killed or hung three workers.
+    """
+    work = CentreCrops(photos, contract, batch)
+    for found, buffer in in_order(work, work.tasks, workers, warn):
+        yield _crops(found.labels, found.indices, found.incidents, buffer, contract.crop)
+
+
+def _crops(
+    labels: NDArray[np.int64], indices: NDArray[np.int64], incidents: tuple[Incident, ...], buffer: Buffer, side: int
+) -> CropBatch:
+    pixels = _tensor(buffer, (len(indices), side, side, 3))
+    return CropBatch(pixels, torch.from_numpy(labels), torch.from_numpy(indices), incidents)
+
+
+def _tensor(buffer: Buffer, shape: tuple[int, ...]) -> Tensor:
+    """A copy: the buffer is filled again."""
+    return torch.from_numpy(buffer[: int(np.prod(shape))].reshape(shape).copy())

@@ -10,6 +10,7 @@ from torch import Tensor
 from reslab.core.errors import DataError
 
 Split = Literal["train", "val"]
+Part = Literal["train", "val", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +19,14 @@ class Pictures:
 
     Args:
         name: the data set, as people write it.
-        split: ``train``, or ``val`` for the pictures that are only tested on.
+        split: ``train``, ``val`` for the pictures that are only tested on, or ``all``.
         pixels: uint8, (N, C, H, W), C 1 or 3.
         labels: int64, (N,), each in [0, number of classes).
         classes: the classes' names, in the order of their labels.
     """
 
     name: str
-    split: Split
+    split: Part
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]

@@ -1,55 +1,153 @@
 """What ``--data`` may name, and how it is opened."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import torch
 
 from reslab.core.errors import DataError
-from reslab.core.experiment import DataName
+from reslab.core.experiment import DataName, Photographs
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
-from reslab.data.pictures import Pictures, Split
+from reslab.data.folder import Found, Index, common_classes, held_out, printable, read_index, scan
+from reslab.data.photographs import PhotoFolder
+from reslab.data.pictures import Part, Pictures, Split
 
 CIFAR: dict[DataName, tuple[Layout, str]] = {
     "cifar10": (CIFAR10, "cifar-10-batches-bin"),
     "cifar100": (CIFAR100, "cifar-100-binary"),
 }
+HALVES: Final = ("train", "val")
+Dataset = Pictures | PhotoFolder
+
+
+def _unheard(_count: int) -> None:
+    return None
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set that was found: its short name, where it lies, and how to read a split of it."""
+class Reading:
+    """How a folder of photographs is opened; other data need none of it.
+
+    Args:
+        held_out: the share of each class that is ``val`` where there are class folders alone.
+        cache: a folder where the index is kept, if it is there; None: the folder is searched.
+        found: told how many pictures the search has found so far.
+    """
+
+    held_out: float = Photographs().held_out
+    cache: Path | None = None
+    found: Found = _unheard
+
+
+class Source(Protocol):
+    """A data set that was found: its short name, where it lies, and how to read a part of it."""
+
+    @property
+    def name(self) -> DataName:
+        """As an experiment names it."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies."""
+
+    def read(self, part: Part, reading: Reading = ...) -> Dataset:
+        """The pictures of ``part``."""
+
+
+@dataclass(frozen=True)
+class SmallPictures:
+    """Pictures that fit into memory."""
 
     name: DataName
     place: str
-    read: Callable[[Split], Pictures]
+    read_split: Callable[[Split], Pictures]
+
+    def read(self, part: Part, _reading: Reading | None = None) -> Pictures:
+        """The pictures of ``part``."""
+        if part != "all":
+            return self.read_split(part)
+        train, val = self.read_split("train"), self.read_split("val")
+        pixels, labels = (torch.cat(pair) for pair in ((train.pixels, val.pixels), (train.labels, val.labels)))
+        return replace(train, split="all", pixels=pixels, labels=labels)
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """A folder of photographs: class folders, alone or below ``train/`` and ``val/``."""
+
+    root: Path
+    name: DataName = field(default="folder", init=False)
+
+    @property
+    def place(self) -> str:
+        """The folder's absolute path."""
+        return str(self.root.resolve())
+
+    @property
+    def halved(self) -> bool:
+        """Whether the folder itself says which pictures are ``val``."""
+        return all((self.root / half).is_dir() for half in HALVES)
+
+    def read(self, part: Part, reading: Reading | None = None) -> PhotoFolder:
+        """The pictures of ``part``, from the cached index where there is one.
+
+        Raises:
+            DataError: there are none, or folder or index are not as they should be.
+        """
+        how = reading or Reading()
+        cached = how.cache / f"{part}.safetensors" if how.cache else None
+        index = read_index(cached) if cached and cached.exists() else self._search(part, how)
+        return PhotoFolder(printable(self.root.resolve().name), part, self.root, index)
+
+    def _search(self, part: Part, how: Reading) -> Index:
+        if self.halved:
+            common_classes(self.root, HALVES)
+            return scan(self.root, HALVES if part == "all" else (part,), how.found)
+        index = scan(self.root, found=how.found)
+        if part == "all":
+            return index
+        kept = held_out(index, how.held_out)
+        chosen = np.flatnonzero(kept if part == "val" else ~kept)
+        if not len(chosen):
+            raise DataError(f"{printable(str(self.root))} has too few pictures to hold any out: give it a val/ folder")
+        return index.subset(chosen)
 
 
 def find_data(path: str) -> Source:
-    """Recognise ``path``: ``embedded``, a CIFAR binary folder, or the folder around one.
+    """Recognise ``path``: ``embedded``, a CIFAR binary folder or the folder around one, or a folder of photographs.
 
     Raises:
         DataError: it is none of these; the line says what would be.
     """
     if path == "embedded":
-        return Source("embedded", "embedded", embedded)
+        return SmallPictures("embedded", "embedded", embedded)
     folder = Path(path)
     for name, (layout, usual) in CIFAR.items():
         for place in (folder, folder / usual):
             if layout.present(place):
-                return Source(name, str(place.resolve()), partial(read_cifar, place, layout))
-    found = "does not exist" if not folder.exists() else "holds no pictures that reslab knows"
-    raise DataError(
-        f"{path} {found}; --data takes 'embedded' or a CIFAR-10 or CIFAR-100 folder in the official binary layout"
-        " (data_batch_1.bin ... test_batch.bin, or train.bin and test.bin)"
-    )
+                return SmallPictures(name, str(place.resolve()), partial(read_cifar, place, layout))
+    if not folder.is_dir():
+        found = "is not a folder" if folder.exists() else "does not exist"
+        raise DataError(
+            f"{printable(path)} {found}; --data takes 'embedded', a folder of photographs (class folders, alone or"
+            " below train/ and val/), or a CIFAR-10 or CIFAR-100 folder in the official binary layout"
+        )
+    lonely = [half for half in HALVES if (folder / half).is_dir()]
+    if len(lonely) == 1:
+        (missing,) = set(HALVES) - set(lonely)
+        raise DataError(f"{printable(path)} has {lonely[0]}/ but no {missing}/; for one part alone, name its folder")
+    return PictureFolder(folder)
 
 
-def load(path: str, split: Split = "train") -> Pictures:
+def load(path: str, split: Part = "train") -> Dataset:
     """The pictures of ``split`` at ``path``, as `find_data` understands it.
 
     Raises:
         DataError: there are none, or they are damaged.
     """
-    return find_data(path).read(split)
+    return find_data(path).read(split, Reading())

@@ -7,6 +7,7 @@ from reslab.core.intervals import Count
 from reslab.evaluation.scores import Scores
 
 SINGLE: Final = "single"  # section 4.2: the single view of the original picture
+CENTRE: Final = "center"  # the central crop of a photograph; Figure 4 and the authors' release
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from torch import nn
 
 from reslab.core.experiment import Recipe
 from reslab.core.intervals import Count
-from reslab.data.pictures import Pictures
+from reslab.data.source import Dataset
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
-from reslab.experiments.session import Session, advance, begin
+from reslab.experiments.inputs import Feed
+from reslab.experiments.session import Session, advance, begin, workers_for
 from reslab.training.loop import Watch
 from reslab.training.precision import Resolved
 
@@ -34,15 +35,15 @@ class Fitted:
 
 def fit(
     net: nn.Module,
-    pictures: Pictures,
+    pictures: Dataset,
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
     device: str = "auto",
-    workers: int = 0,
+    workers: int | None = None,
     watch: Watch | None = None,
 ) -> Fitted:
-    """Train ``net`` in place as section 4.2 does.
+    """Train ``net`` in place, as section 4.2 does for small pictures and section 3.4 for photographs.
 
     Args:
         net: takes float32 (B, 3, H, W), returns logits (B, classes).
@@ -50,7 +51,7 @@ def fit(
         recipe: steps, batch, rates, augmentation; None: the paper's 64,000 steps.
         seed: decides the order of pictures, crops and mirror images.
         device: ``auto``, ``cpu`` or ``cuda``.
-        workers: processes that gather batches.
+        workers: processes that read ahead; None: one a core for photographs, none for small pictures.
         watch: what to record, test or save on the way.
 
     Raises:
@@ -58,13 +59,14 @@ def fit(
         DataError: fewer pictures than one batch.
         TrainingError: the loss is not finite; the message names step, rate and samples.
     """
-    session = begin(net, pictures, recipe or Recipe(), choose_device(device))
-    advance(session, pictures, seed, workers, watch or Watch())
+    feed = Feed(choose_device(device), workers_for(pictures, workers))
+    session = begin(net, pictures, recipe or Recipe(), feed)
+    advance(session, pictures, seed, watch or Watch())
     return Fitted(session, pictures.classes)
 
 
-def evaluate(fitted: Fitted, pictures: Pictures, *, precision: Resolved = "fp32") -> Evaluation:
-    """Test on the single view of every picture, each counted exactly once.
+def evaluate(fitted: Fitted, pictures: Dataset, *, precision: Resolved = "fp32") -> Evaluation:
+    """Test on one view of every picture, each counted exactly once.
 
     Args:
         fitted: what `fit` returned.
@@ -75,4 +77,6 @@ def evaluate(fitted: Fitted, pictures: Pictures, *, precision: Resolved = "fp32"
         DataError: the pictures have another shape than those trained on.
         EvaluationError: a picture was not counted exactly once.
     """
-    return summarise(fitted.session.test(pictures, precision), pictures.classes, precision)
+    return summarise(
+        fitted.session.test(pictures, precision), pictures.classes, precision, fitted.session.inputs.protocol
+    )

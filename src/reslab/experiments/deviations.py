@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from reslab.core.experiment import Experiment
+from reslab.core.experiment import Experiment, Recipe
 from reslab.experiments.names import CLASSES, WIDTHS, parse_name
-from reslab.experiments.recipes import PAPER_CIFAR
+from reslab.experiments.recipes import PAPER_CIFAR, PAPER_IMAGENET
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,18 @@ def _always(_experiment: Experiment) -> bool:
     return True
 
 
+def _small(experiment: Experiment) -> bool:
+    return experiment.data != "folder"
+
+
+def _photographs(experiment: Experiment) -> bool:
+    return experiment.data == "folder"
+
+
+def _paper(experiment: Experiment) -> Recipe:
+    return PAPER_IMAGENET if _photographs(experiment) else PAPER_CIFAR
+
+
 def _narrow(experiment: Experiment) -> bool:
     return experiment.model.width not in (None, WIDTHS[parse_name(experiment.model.name).family])
 
@@ -42,6 +54,36 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         lambda experiment: experiment.data == "embedded",
     ),
     Deviation(
+        "photographs",
+        "ImageNet: 1.28 million training pictures of 1,000 classes (section 4.1)",
+        "a folder of any photographs and classes; EXIF orientation is applied, alpha laid on white",
+        _photographs,
+    ),
+    Deviation(
+        "mean",
+        "per-pixel mean of the training pictures (section 3.4)",
+        "ImageNet's mean of each channel; the first batch normalisation takes up the difference",
+        _photographs,
+    ),
+    Deviation(
+        "colour",
+        "the colour augmentation of AlexNet (section 3.4)",
+        "none",
+        _photographs,
+    ),
+    Deviation(
+        "interpolation",
+        "not said",
+        "bilinear, antialiased; training may decode a JPEG at a half, quarter or eighth first (--decode exact: never)",
+        _photographs,
+    ),
+    Deviation(
+        "start",
+        "all networks from scratch (section 3.4)",
+        "trained weights, a new classifier, a lower rate for the rest: fine-tuning",
+        lambda experiment: experiment.start is not None,
+    ),
+    Deviation(
         "classes",
         f"{CLASSES['cifar']} classes (section 4.2)",
         "CIFAR-100's 100 fine classes",
@@ -49,27 +91,30 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     ),
     Deviation(
         "length",
-        f"{PAPER_CIFAR.steps:,} steps of {PAPER_CIFAR.batch} (section 4.2)",
-        "other steps or batches; the rate drops at the same fractions of them",
-        lambda experiment: (experiment.recipe.steps, experiment.recipe.batch) != (PAPER_CIFAR.steps, PAPER_CIFAR.batch),
+        f"{PAPER_CIFAR.steps:,} steps of {PAPER_CIFAR.batch} (section 4.2),"
+        f" {PAPER_IMAGENET.steps:,} of {PAPER_IMAGENET.batch} on ImageNet (section 3.4)",
+        "other steps or batches; the rate drops at fractions of them",
+        lambda experiment: (
+            (experiment.recipe.steps, experiment.recipe.batch) != (_paper(experiment).steps, _paper(experiment).batch)
+        ),
     ),
     Deviation(
         "width",
-        f"{WIDTHS['cifar']} filters in the first stage (section 4.2)",
+        f"{WIDTHS['cifar']} filters in the first stage (section 4.2), {WIDTHS['imagenet']} on ImageNet (Table 1)",
         "another width: fewer filters train sooner",
         _narrow,
     ),
     Deviation(
         "batch normalisation's group",
-        "128 pictures on two GPUs, so 64 share their statistics (section 4.2)",
+        "128 pictures on two GPUs, so 64 share their statistics (section 4.2); 32 on ImageNet",
         "another group; one group a step costs less",
-        lambda experiment: experiment.recipe.bn_group != PAPER_CIFAR.bn_group,
+        lambda experiment: experiment.recipe.bn_group != _paper(experiment).bn_group,
     ),
     Deviation(
         "training set",
         "45,000 pictures to choose the schedule; which set Table 6's networks saw is not said",
         "all training pictures",
-        _always,
+        _small,
     ),
     Deviation(
         "initial weights",
@@ -99,7 +144,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         "padding",
         "4 pixels on each side; the value is not said",
         "zeros, after the mean is subtracted",
-        lambda experiment: experiment.recipe.augment.pad > 0,
+        lambda experiment: _small(experiment) and experiment.recipe.augment.pad > 0,
     ),
     Deviation(
         "precision",

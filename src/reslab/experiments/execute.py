@@ -8,19 +8,23 @@ import numpy as np
 import torch
 
 from reslab.core.errors import RunError, SpecError
-from reslab.core.experiment import Experiment
+from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
-from reslab.data.pictures import Pictures
-from reslab.data.source import Source, find_data
-from reslab.evaluation.result import SINGLE, summarise
+from reslab.data.folder import printable
+from reslab.data.photographs import Incident
+from reslab.data.source import Dataset, Reading, Source, find_data
+from reslab.evaluation.result import summarise
 from reslab.evaluation.scores import Scores
 from reslab.experiments.environment import choose_device, differences, environment
+from reslab.experiments.fine_tune import Weights, begin_from, same_network
+from reslab.experiments.inputs import Feed
+from reslab.experiments.keep import INDICES, keep_indices, store_scores
 from reslab.experiments.names import describe
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import Session, advance, begin
+from reslab.experiments.session import Session, advance, begin, workers_for
 from reslab.models.sizes import size_of
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
@@ -40,7 +44,8 @@ class Job:
         resume: go on where the run stopped; afresh where there is nothing yet.
         strict: refuse to resume where threads, processor or versions differ, instead of warning.
         device: ``auto``, ``cpu`` or ``cuda``.
-        workers: processes that gather batches.
+        workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
+        weights: what to begin from, where the experiment begins from trained weights.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints to retain.
     """
@@ -50,12 +55,13 @@ class Job:
     resume: bool = False
     strict: bool = False
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
+    weights: Weights | None = None
     checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
     keep: int = 2
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
+        if self.workers is not None and self.workers < 0:
             raise SpecError(f"--workers must be 0 or more, not {self.workers}")
         if self.checkpoint_every < 1:
             raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
@@ -80,6 +86,8 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     """
     device = choose_device(job.device)
     source = find_data(job.data)
+    if experiment.start is not None and job.weights is not None:
+        same_network(job.weights, experiment.model)
     if source.name != experiment.data:
         raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
     if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
@@ -97,14 +105,19 @@ class _Execution:
 
     def __init__(self, experiment: Experiment, job: Job, notify: Notify, source: Source, device: torch.device) -> None:
         self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
-        self.train, self.val = source.read("train"), source.read("val")
+        reading = _reading(experiment, job, source, notify)
+        self.train, self.val = source.read("train", reading), source.read("val", reading)
+        self.replaced: dict[str, Record] = {}
+        feed = Feed(device, workers_for(self.train, job.workers), notify.warned, self._note_replaced)
         net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
-        self.session = begin(net, self.train, experiment.recipe, device)
+        tuning = begin_from(net, job.weights, experiment.start) if experiment.start and job.weights else None
+        self.session = begin(net, self.train, experiment.recipe, feed, tuning)
         self.tested: tuple[int, Scores] | None = None
 
     def carry_out(self, run: RunDirectory) -> Outcome:
         checkpoint.remove_orphans(run.checkpoints)
         found = checkpoint.newest(run.checkpoints, self.notify.warned)
+        keep_indices(run, self.train, self.val)
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
@@ -112,13 +125,13 @@ class _Execution:
         self._note_environment(run, changed)
         training = self.session.training
         run.rewind_metrics(training.step)
-        if self.session.precision == "bf16" and not native_bf16(self.session.device):
+        if self.session.precision == "bf16" and not native_bf16(self.session.feed.device):
             self.notify.warned("this processor does not compute in bf16 natively: --precision fp32 is faster here")
         self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
         try:
             with noted_signals() as stop:
                 watch = self._watch(run, stop)
-                signal = advance(self.session, self.train, self.experiment.seed, self.job.workers, watch)
+                signal = advance(self.session, self.train, self.experiment.seed, watch)
                 result = None if signal is not None else self._finish(run)
         finally:
             self.notify.ended()
@@ -130,7 +143,9 @@ class _Execution:
             self.notify.recorded(line)
 
         def save(training: Training) -> None:
-            parts = {**parts_of(training), "form": {"mean": self.session.form.mean}}
+            parts = {**parts_of(training), "form": self.session.inputs.tensors()}
+            if self.replaced:
+                run.write("replaced_pictures.json", self.replaced)
             checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
 
         return Watch(
@@ -158,13 +173,21 @@ class _Execution:
         if changed:
             self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
         restore(self.session.training, found)
+        self.replaced.update(found.facts.get("replaced", {}))
         return changed
+
+    def _note_replaced(self, incident: Incident) -> None:
+        path = printable(incident.path)
+        if path not in self.replaced:
+            self.notify.warned(f"{path} {incident.what}: another picture took its place")
+        times = self.replaced.get(path, {"times": 0})["times"] + 1
+        self.replaced[path] = {"reason": incident.what, "times": times}
 
     def _data(self) -> Record:
         return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}
 
     def _environment(self) -> Record:
-        return environment(self.session.device, self.session.precision)
+        return environment(self.session.feed.device, self.session.precision)
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
         noted = run.environment()
@@ -183,7 +206,8 @@ class _Execution:
             "model": self.experiment.model.model_dump(mode="json"),
             "classes": list(self.train.classes),
             "data": self._data(),
-            "preprocessing": self.session.form.contract(),
+            "preprocessing": self.session.inputs.contract(),
+            "replaced": self.replaced,
             "environment": self._environment(),
         }
 
@@ -192,8 +216,11 @@ class _Execution:
         at, scores = self.tested or (None, None)
         if scores is None or at != step:
             scores = self.session.test(self.val)
-        store_scores(scores, run.scores / f"{SINGLE}-val", self.val, "fp32", step)
+        protocol = self.session.inputs.protocol
+        store_scores(scores, run.scores / f"{protocol}-val", self.val, protocol, "fp32", step)
         result = _result(self.experiment, self.session, scores, self.val)
+        if self.experiment.recipe.photographs:
+            result["replaced"] = sum(entry["times"] for entry in self.replaced.values())
         run.write("result.json", result)
         return result
 
@@ -204,24 +231,17 @@ def weights_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(word >> np.uint64(1)))
 
 
-def store_scores(scores: Scores, folder: Path, pictures: Pictures, precision: str, step: int) -> None:
-    """Keep per-image scores with what they are of."""
-    facts = {
-        "protocol": SINGLE,
-        "average": "none: one view",
-        "precision": precision,
-        "split": pictures.split,
-        "data": {"name": pictures.name, "digest": pictures.digest},
-        "step": step,
-        "n": len(scores),
-        "hits": len(scores) - scores.count().errors,
-    }
-    scores.store(folder, facts)
+def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -> Reading:
+    """A folder that was searched for this run is not searched again."""
+    settings = experiment.recipe.photographs or Photographs()
+    before = RunDirectory.open(job.out).environment() if (job.out / "spec.json").exists() else None
+    same = before is not None and before["data"]["place"] == source.place
+    return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
 
 
-def _result(experiment: Experiment, session: Session, scores: Scores, val: Pictures) -> Record:
-    size = size_of(session.net, val.pixels.shape[-1])
-    test, train = summarise(scores, val.classes, "fp32"), session.train_error()
+def _result(experiment: Experiment, session: Session, scores: Scores, val: Dataset) -> Record:
+    size = size_of(session.net, session.inputs.side)
+    test, train = summarise(scores, val.classes, "fp32", session.inputs.protocol), session.train_error()
     return {
         "model": experiment.model.name,
         "parameters": size.parameters,
@@ -229,6 +249,7 @@ def _result(experiment: Experiment, session: Session, scores: Scores, val: Pictu
         "input_size": size.input_size,
         "steps": experiment.recipe.steps,
         "seed": experiment.seed,
+        "protocol": test.protocol,
         "train_error": train.error,
         "train_interval": list(train.interval),
         "train_n": train.n,

@@ -20,3 +20,6 @@ class Notify:
 
     def warned(self, text: str) -> None:
         """Something that the user should know."""
+
+    def found(self, pictures: int) -> None:
+        """A search of a folder has found so many pictures."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.errors import SpecError, unknown
-from reslab.core.experiment import DataName, Optimizer, Recipe, Schedule, WarmUp
+from reslab.core.experiment import DataName, Optimizer, Photographs, Recipe, Schedule, WarmUp
 
 PAPER_CIFAR: Final = Recipe()
 
@@ -15,6 +15,29 @@ SHORT: Final = PAPER_CIFAR.but(
         "log_every": 10,
         "evaluate_every": 50,
     }
+)
+
+
+PAPER_IMAGENET: Final = Recipe(
+    steps=600_000,  # section 3.4
+    batch=256,  # section 3.4
+    bn_group=32,  # the authors' release: 8 GPUs of 32 pictures
+    schedule=Schedule(drops=(0.25, 0.5)),  # Figure 4: at 15e4 and 30e4
+    photographs=Photographs(),
+    evaluate_every=5_000,  # the spacing of Figure 4's points
+)
+OWN_PHOTOGRAPHS: Final = PAPER_IMAGENET.but(
+    {
+        "steps": 5_000,  # ours: 160,000 pictures, hours on 2 cores and minutes on a GPU
+        "batch": 32,
+        "schedule": {"drops": (0.5, 0.75)},  # section 4.2
+        "optim": {"lr": 0.0125},  # 0.1 for 256, so an eighth for 32
+        "log_every": 10,
+        "evaluate_every": 500,
+    }
+)
+FINE_TUNE: Final = OWN_PHOTOGRAPHS.but(
+    {"steps": 500, "optim": {"lr": 0.01}, "evaluate_every": 100}  # ours: a classifier on given features learns soon
 )
 
 
@@ -34,12 +57,18 @@ RECIPES: Final[dict[str, NamedRecipe]] = {
         PAPER_CIFAR.but({"schedule": Schedule(warm_up=WarmUp()).model_dump(mode="json")}),
         "the same for ResNet-110: rate 0.01 until the training error is below 80 %",
     ),
+    "paper-imagenet": NamedRecipe(
+        PAPER_IMAGENET, "section 3.4: 600,000 steps of 256, rate 0.1 divided by 10 at 150k and 300k, BN groups of 32"
+    ),
+    "photographs": NamedRecipe(OWN_PHOTOGRAPHS, "a folder of one's own from scratch: 5,000 steps of 32, rate 0.0125"),
+    "fine-tune": NamedRecipe(FINE_TUNE, "a folder of one's own from trained weights: 500 steps of 32, rate 0.01"),
     "short": NamedRecipe(SHORT, "the same in 200 steps, for a demonstration on 2 cores"),
 }
 DEFAULT_RECIPES: Final[dict[DataName, str]] = {
     "embedded": "short",
     "cifar10": "paper-cifar",
     "cifar100": "paper-cifar",
+    "folder": "photographs",
 }
 
 

@@ -1,6 +1,6 @@
 """A network, pictures and a recipe brought together: what `fit`, `evaluate` and a run directory's execution share."""
 
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass
 
 import torch
@@ -9,28 +9,29 @@ from torch import nn
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Recipe
 from reslab.core.intervals import Count
-from reslab.data.loader import ordered_batches, training_batches
-from reslab.data.pictures import Pictures
-from reslab.evaluation.scores import Scores, View, score
-from reslab.training.loop import Batch, Training, Watch
+from reslab.data.photographs import PhotoFolder
+from reslab.data.source import Dataset
+from reslab.evaluation.scores import Scores, score
+from reslab.experiments.fine_tune import Tuning
+from reslab.experiments.inputs import Feed, Inputs, inputs_for
+from reslab.training.loop import Training, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, autocast, resolve_precision
 from reslab.training.window import Window
-from reslab.transforms.cifar import CifarForm, per_pixel_mean
 
 THINNEST = 8  # channels
-TEST_BATCH = 500  # pictures; any number gives the same counts
+MOST_WORKERS = 16  # 16 decode some 8,000 photographs a second (docs/speed.md), more than a GPU trains on
 
 
 @dataclass
 class Session:
-    """A network in training on one device, with the form in which it sees pictures."""
+    """A network in training on one device, with the form in which it takes pictures."""
 
     training: Training
-    form: CifarForm
+    inputs: Inputs
     recipe: Recipe
-    device: torch.device
+    feed: Feed
     precision: Resolved
 
     @property
@@ -42,66 +43,53 @@ class Session:
         """Errors over the last 50 training batches, as the curves show them."""
         return self.training.window.read(self.training.step, self.recipe.batch).count
 
-    def test(self, pictures: Pictures, precision: Resolved = "fp32") -> Scores:
-        """Scores of the single view of every picture."""
-        return single_view(self.net, self.form, pictures, self.device, precision)
+    def test(self, pictures: Dataset, precision: Resolved = "fp32") -> Scores:
+        """Scores of one view of every picture."""
+        return one_view(self.net, self.inputs, pictures, self.feed, precision)
 
 
-def begin(net: nn.Module, pictures: Pictures, recipe: Recipe, device: torch.device) -> Session:
-    """Move ``net`` to ``device``, channels-last, and make ready to train it on ``pictures``.
+def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning: Tuning | None = None) -> Session:
+    """Move ``net`` to its device, channels-last, and make ready to train it on ``pictures``.
 
     Raises:
-        DataError: the pictures are too few for one batch.
+        DataError: the pictures are too few for one batch, or all of one class.
         SpecError: the network would crash this device's backend.
     """
-    _refuse_what_crashes(net, device)
+    _refuse_what_crashes(net, feed.device)
     if len(pictures) < recipe.batch:
         raise DataError(f"{pictures.name} has {len(pictures)} pictures, fewer than one batch of {recipe.batch}")
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    form = CifarForm(per_pixel_mean(pictures.pixels), recipe.augment.pad).to(device)
-    training = Training(net, make_optimizer(net, recipe.optim), Window(device))
-    return Session(training, form, recipe, device, resolve_precision(recipe.precision, device))
+    if len(pictures.classes) < 2:
+        raise DataError(f"{pictures.name} has one class, {pictures.classes[0]!r}; there is nothing to tell apart")
+    net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    chosen = tuning or Tuning()
+    optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
+    training = Training(net, optimizer, Window(feed.device), frozen=chosen.frozen)
+    return Session(
+        training, inputs_for(pictures, recipe), recipe, feed, resolve_precision(recipe.precision, feed.device)
+    )
 
 
-def advance(session: Session, pictures: Pictures, seed: int, workers: int, watch: Watch) -> int | None:
+def advance(session: Session, pictures: Dataset, seed: int, watch: Watch) -> int | None:
     """Train to the recipe's end or to a signal, which is returned."""
-    batches = _inputs(session, pictures, seed, workers)
+    consumed = session.training.step * session.recipe.batch
+    batches = session.inputs.training(pictures, session.recipe, seed, consumed, session.feed)
     return run_loop(session.training, batches, session.recipe, session.precision, watch)
 
 
-def single_view(
-    net: nn.Module, form: CifarForm, pictures: Pictures, device: torch.device, precision: Resolved
-) -> Scores:
-    """Scores of the single view of every picture.
+def one_view(net: nn.Module, inputs: Inputs, pictures: Dataset, feed: Feed, precision: Resolved) -> Scores:
+    """Scores of one view of every picture, as ``inputs`` has it.
 
     Raises:
-        DataError: the pictures are not of the shape that the network was trained on.
+        DataError: the pictures are not of the form that the network was trained on, or one cannot be used.
     """
-    shape, known = tuple(pictures.pixels.shape[1:]), tuple(form.mean.shape)
-    if shape != known:
-        raise DataError(f"{pictures.name} has pictures of {_size(shape)}; the network was trained on {_size(known)}")
-    return score(net, _views(form, pictures, device), len(pictures), autocast(device, precision))
+    return score(net, inputs.views(pictures, feed), len(pictures), autocast(feed.device, precision))
 
 
-def _inputs(session: Session, pictures: Pictures, seed: int, workers: int) -> Iterator[Batch]:
-    recipe, device = session.recipe, session.device
-    stream = training_batches(
-        pictures,
-        batch=recipe.batch,
-        steps=recipe.steps,
-        seed=seed,
-        augment=recipe.augment,
-        consumed=session.training.step * recipe.batch,
-        workers=workers,
-    )
-    for batch in stream:
-        pixels, labels, indices, corners, mirrored = (part.to(device, non_blocking=True) for part in batch)
-        yield Batch(session.form.train(pixels, corners, mirrored), labels, indices)
-
-
-def _views(form: CifarForm, pictures: Pictures, device: torch.device) -> Iterator[View]:
-    for batch in ordered_batches(pictures, TEST_BATCH):
-        yield View(form.test(batch.pixels.to(device)), batch.labels, batch.indices)
+def workers_for(pictures: Dataset, asked: int | None) -> int:
+    """Worker processes where none were asked for: one a core for photographs, at most 16; none for small pictures."""
+    if asked is not None:
+        return asked
+    return min(os.cpu_count() or 1, MOST_WORKERS) if isinstance(pictures, PhotoFolder) else 0
 
 
 def _refuse_what_crashes(net: nn.Module, device: torch.device) -> None:
@@ -112,7 +100,3 @@ def _refuse_what_crashes(net: nn.Module, device: torch.device) -> None:
             f"1x1 convolutions of fewer than {THINNEST} channels crash torch on a CPU;"
             f" take --width {THINNEST} or more, or shortcut A"
         )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[2]} pixels in {shape[0]} channel{'s' if shape[0] > 1 else ''}"

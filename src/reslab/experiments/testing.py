@@ -5,20 +5,23 @@ from pathlib import Path
 
 import torch
 
-from reslab.core.errors import RunError
+from reslab.core.errors import RunError, SpecError
+from reslab.core.experiment import Photographs
 from reslab.core.rundir import RunDirectory
-from reslab.data.pictures import Split
-from reslab.data.source import load
-from reslab.evaluation.result import SINGLE, Evaluation, summarise
+from reslab.data.folder import read_index
+from reslab.data.photographs import PhotoFolder
+from reslab.data.pictures import Part
+from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
+from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
-from reslab.experiments.execute import store_scores
+from reslab.experiments.inputs import Feed, Inputs, stored_inputs
+from reslab.experiments.keep import INDICES, store_scores
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import single_view
+from reslab.experiments.session import one_view, workers_for
 from reslab.models.resnet import ResNet
 from reslab.training import checkpoint
 from reslab.training.precision import Resolved
-from reslab.transforms.cifar import CifarForm
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Trained:
     """A run's network as its newest whole checkpoint has it, with the form in which it takes pictures."""
 
     net: ResNet
-    form: CifarForm
+    inputs: Inputs
     classes: tuple[str, ...]
     step: int
 
@@ -45,40 +48,81 @@ def load_run(run: RunDirectory, device: torch.device, notify: Notify) -> Trained
     net = build(run.experiment.model, len(classes))
     net.load_state_dict(found.parts["model"])
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    form = CifarForm(found.parts["form"]["mean"], found.facts["preprocessing"]["train"]["pad"]).to(device)
-    return Trained(net, form, classes, found.facts["step"])
+    inputs = stored_inputs(found.facts["preprocessing"], found.parts.get("form", {}))
+    return Trained(net.eval(), inputs, classes, found.facts["step"])
 
 
 def evaluate_run(
     run: RunDirectory,
     data: str,
     *,
-    split: Split = "val",
+    protocol: str | None = None,
+    split: Part | None = None,
     precision: Resolved = "fp32",
     device: str = "auto",
+    workers: int | None = None,
     out: Path | None = None,
     notify: Notify | None = None,
 ) -> Evaluation:
-    """Test a run's network on the single view of every picture of ``split``, and store the scores.
+    """Test a run's network on one view of every picture of ``split``, and store the scores.
 
     Args:
         run: the run.
         data: what ``--data`` says.
-        split: which pictures.
+        protocol: the testing protocol; None: the one that goes with the run's pictures.
+        split: which pictures; None: ``val``, but every picture of a folder that has class folders alone.
         precision: of the forward pass.
         device: where.
+        workers: processes that read pictures; None: one a core for photographs.
         out: folder for the scores; None: inside the run.
         notify: hears warnings.
 
     Raises:
-        DataError: the pictures do not fit the network or its classes.
+        DataError: the pictures do not fit the network or its classes, or one cannot be used.
         RunError: the run has no checkpoint yet.
+        SpecError: the run's pictures are not tested by ``protocol``.
     """
-    place = choose_device(device)
-    pictures = load(data, split)
-    trained = load_run(run, place, notify or Notify())
+    heard, place = notify or Notify(), choose_device(device)
+    source = find_data(data)
+    trained = load_run(run, place, heard)
+    if protocol not in (None, trained.inputs.protocol):
+        raise SpecError(f"--protocol {protocol}: this network's pictures are tested by {trained.inputs.protocol}")
+    settings = run.experiment.recipe.photographs or Photographs()
+    pictures = source.read(split or usual_part(source), Reading(settings.held_out, found=heard.found))
     if pictures.classes != trained.classes:
-        raise RunError(f"{pictures.name} has other classes than those that {run.path} was trained on")
-    scores = single_view(trained.net, trained.form, pictures, place, precision)
-    store_scores(scores, out or run.scores / f"{SINGLE}-{split}", pictures, precision, trained.step)
-    return summarise(scores, pictures.classes, precision)
+        raise RunError(f"{pictures.name} has {_other_classes(pictures.classes, trained.classes, run.path)}")
+    _warn_of_trained(run, source, pictures, heard)
+    feed = Feed(place, workers_for(pictures, workers), heard.warned)
+    scores = one_view(trained.net, trained.inputs, pictures, feed, precision)
+    name = trained.inputs.protocol
+    store_scores(scores, out or run.scores / f"{name}-{pictures.split}", pictures, name, precision, trained.step)
+    return summarise(scores, pictures.classes, precision, name)
+
+
+def usual_part(source: Source) -> Part:
+    """The pictures that are tested where nothing is said."""
+    return "all" if isinstance(source, PictureFolder) and not source.halved else "val"
+
+
+def _other_classes(given: tuple[str, ...], known: tuple[str, ...], run: Path) -> str:
+    if len(given) != len(known):
+        return f"{len(given)} classes ({_few(given)}); {run} was trained on {len(known)} ({_few(known)})"
+    return f"other classes ({_few(given)}) than those that {run} was trained on ({_few(known)})"
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _warn_of_trained(run: RunDirectory, source: Source, pictures: Dataset, notify: Notify) -> None:
+    """Say how many of the tested photographs the network was trained on, unless it was asked for exactly these."""
+    file, noted = run.path / INDICES / "train.safetensors", run.environment() or {}
+    here = noted.get("data", {}).get("place") == source.place
+    if not here or pictures.split == "train" or not isinstance(pictures, PhotoFolder) or not file.exists():
+        return
+    seen = read_index(file)
+    known = {seen.path(number) for number in range(len(seen))}
+    trained_on = sum(pictures.index.path(number) in known for number in range(len(pictures)))
+    if trained_on:
+        rest = "; --split val tests the others" if trained_on < len(pictures) else ""
+        notify.warned(f"the network was trained on {trained_on:,} of these {len(pictures):,} pictures{rest}")

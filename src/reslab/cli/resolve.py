@@ -1,0 +1,98 @@
+"""From what a user asked of ``reslab train`` to one frozen experiment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reslab.cli.flags import NetworkFlags, PhotoFlags, RecipeFlags, StartFlags
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Experiment, Optimizer
+from reslab.core.spec import overlay, read_toml
+from reslab.core.units import epochs_to_steps
+from reslab.experiments.names import parse_name
+from reslab.experiments.recipes import DEFAULT_RECIPES, named_recipe, with_optimizer
+
+if TYPE_CHECKING:
+    from reslab.data.source import Source
+    from reslab.experiments.fine_tune import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What decides the experiment among the flags of ``train``."""
+
+    recipe: str | None
+    spec: Path | None
+    network: NetworkFlags
+    settings: RecipeFlags
+    photographs: PhotoFlags
+    start: StartFlags
+    optim: Optimizer | None
+    epochs: float | None
+    seed: int | None
+
+
+def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experiment:
+    """Recipe, then what the weights bring, then the file, then the flags; each on top of the one before.
+
+    Raises:
+        SpecError: something is missing, unknown, contradictory or without effect.
+    """
+    base = _base(asked, source, weights)
+    if asked.start.begin is None and asked.start.given():
+        raise SpecError("--freeze and --body-rate are for training that begins from weights: give --from")
+    photographs = asked.photographs.given()
+    if photographs and source.name != "folder":
+        raise SpecError(f"settings of photographs ({', '.join(photographs)}) have no effect on {source.name}")
+    flags = overlay(asked.network.given(), asked.settings.given(base["recipe"]))
+    flags = overlay(flags, {"recipe": {"photographs": photographs}} if photographs else {})
+    flags = overlay(flags, {} if asked.seed is None else {"seed": asked.seed})
+    merged = overlay(base, flags)
+    if not merged["model"].get("name"):
+        raise SpecError("which network? --model NAME, as `reslab list models` has it")
+    experiment = Experiment.parse(merged, str(asked.spec or "the flags"))
+    parse_name(experiment.model.name).shortcut(experiment.model.shortcut)
+    if asked.optim is not None:
+        optim = with_optimizer(experiment.recipe, asked.optim).model_dump(mode="json")
+        experiment = experiment.but({"recipe": optim})
+    return _in_steps(experiment, asked, source)
+
+
+def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str, Any]:
+    usual = "fine-tune" if weights and source.name == "folder" else DEFAULT_RECIPES[source.name]
+    base: dict[str, Any] = {"model": {}, "data": source.name}
+    base["recipe"] = named_recipe(asked.recipe or usual).model_dump(mode="json")
+    if weights is not None:
+        base = overlay(base, _from_weights(asked, weights, source))
+    values = {} if asked.spec is None else read_toml(asked.spec)
+    if values.get("data", source.name) != source.name:
+        raise SpecError(f"{asked.spec} is about {values['data']} and --data is {source.name}")
+    return overlay(base, values)
+
+
+def _from_weights(asked: Asked, weights: "Weights", source: "Source") -> dict[str, Any]:
+    brought: dict[str, Any] = {"start": {"weights": weights.digest, **asked.start.given()}}
+    if weights.model is not None:
+        brought["model"] = weights.model.model_dump(mode="json")
+    if source.name != "folder":
+        return brought
+    if weights.contract is None and asked.photographs.preprocessing is None:
+        raise SpecError(
+            f"{weights.place} does not say how its pictures were prepared: --preprocessing paper, torchvision or caffe"
+        )
+    if weights.contract is not None:
+        brought["recipe"] = {"photographs": {"contract": weights.contract.model_dump(mode="json")}}
+    return brought
+
+
+def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experiment:
+    if asked.epochs is None:
+        return experiment
+    if asked.settings.steps is not None:
+        raise SpecError("--steps and --epochs say the same thing; give one")
+    from reslab.data.source import Reading
+
+    photographs = experiment.recipe.photographs
+    reading = Reading(photographs.held_out) if photographs else Reading()
+    steps = epochs_to_steps(asked.epochs, len(source.read("train", reading)), experiment.recipe.batch)
+    return experiment.but({"recipe": {"steps": steps}})

@@ -1,0 +1,51 @@
+"""The preprocessing contract of photographs: what a network was fed, kept with its weights, checked when they load."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from reslab.core.errors import SpecError, unknown
+from reslab.core.spec import Spec
+
+Positive = Annotated[int, Field(gt=0)]
+Channels = tuple[float, float, float]
+
+
+class Contract(Spec):
+    """How a photograph becomes a network's input in testing.
+
+    The picture is decoded whole and put upright as its EXIF orientation says, its shorter side is resized to
+    ``shorter_side`` (antialiased bilinear), the central ``crop`` is taken, ``mean`` is subtracted and ``std`` divides.
+    """
+
+    order: Literal["RGB", "BGR"] = "RGB"
+    mean: Channels = (123.68, 116.779, 103.939)  # of ImageNet's training pixels in [0, 255], in this order of channels
+    std: Channels = (1.0, 1.0, 1.0)  # section 3.4 subtracts the mean and divides by nothing
+    shorter_side: Positive = 256  # the authors' release: 256 for a crop of 224
+    crop: Positive = 224  # section 3.4
+
+    @model_validator(mode="after")
+    def _holds(self) -> "Contract":
+        if self.crop > self.shorter_side:
+            raise SpecError(f"a crop of {self.crop} does not fit a shorter side of {self.shorter_side}")
+        if min(self.std) <= 0:
+            raise SpecError(f"std must be positive, not {list(self.std)}")
+        return self
+
+
+CONTRACTS: Final[dict[str, Contract]] = {
+    "paper": Contract(),
+    "torchvision": Contract(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    "caffe": Contract(order="BGR", mean=(103.939, 116.779, 123.68)),  # the authors' released networks
+}
+
+
+def named_contract(name: str) -> Contract:
+    """The contract called ``name``.
+
+    Raises:
+        SpecError: there is none; the line names those there are.
+    """
+    if name not in CONTRACTS:
+        raise SpecError(unknown("preprocessing", name, CONTRACTS))
+    return CONTRACTS[name]

@@ -1,0 +1,258 @@
+"""Picture folders: class folders alone, or below ``train/`` and ``val/``; found once, indexed, split by hash."""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from reslab.core.errors import DataError
+from reslab.core.files import canonical_json, write_bytes
+from reslab.data.picture_file import SUFFIXES
+
+Found = Callable[[int], None]
+REPORT_EVERY: Final = 10_000  # pictures between two words about progress
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Which pictures there are, in order: by class, then by path.
+
+    Paths are kept in one block of bytes: 1.3 million take 100 MB, and worker processes share them.
+
+    Args:
+        classes: the classes' names, sorted; a label is a place among them.
+        block: uint8, all relative paths one after the other.
+        ends: int64, (N,), where each path ends in ``block``.
+        labels: int32, (N,).
+        sizes: int64, (N,), bytes of each file when it was found.
+        others: files and folders that were passed over because they do not look like pictures.
+    """
+
+    classes: tuple[str, ...]
+    block: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    others: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def path(self, number: int) -> str:
+        """The relative path of picture ``number``, with ``/`` between folders."""
+        start = int(self.ends[number - 1]) if number else 0
+        return os.fsdecode(self.block[start : int(self.ends[number])].tobytes())
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of classes, paths, labels and sizes, in hexadecimal."""
+        total = hashlib.sha256(canonical_json(list(map(printable, self.classes))).encode())
+        for column in (self.block, self.ends, self.labels, self.sizes):
+            total.update(np.ascontiguousarray(column).data)
+        return total.hexdigest()
+
+    def subset(self, chosen: NDArray[np.int64]) -> "Index":
+        """The pictures at ``chosen``, in that order."""
+        paths = [os.fsencode(self.path(int(number))) for number in chosen]
+        block = np.frombuffer(b"".join(paths), np.uint8)
+        ends = np.cumsum([len(path) for path in paths], dtype=np.int64)
+        return Index(self.classes, block, ends, self.labels[chosen], self.sizes[chosen], self.others)
+
+    def save(self, file: Path) -> None:
+        """Keep it in ``file``, for `read_index`.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        columns: dict[str, NDArray[Any]] = {
+            "block": self.block,
+            "ends": self.ends,
+            "labels": self.labels,
+            "sizes": self.sizes,
+        }
+        names = {"index": canonical_json({"classes": self.classes, "others": self.others})}
+        write_bytes(file, safetensors.numpy.save(columns, names))
+
+
+def read_index(file: Path) -> Index:
+    """What `Index.save` kept.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(file, framework="numpy") as stored:
+            names = json.loads(stored.metadata()["index"])
+            columns = {key: stored.get_tensor(key) for key in ("block", "ends", "labels", "sizes")}
+    except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise DataError(f"{file} is damaged ({error}); remove it and the folder is searched again") from None
+    return Index(tuple(names["classes"]), others=tuple(names["others"]), **columns)
+
+
+def scan(root: Path, parts: Sequence[str] = (".",), found: Found = lambda _count: None) -> Index:
+    """Find the pictures in class folders, sub-folders included.
+
+    What counts as a picture is decided by its name here and by its bytes when it is read. Symbolic links are followed.
+
+    Args:
+        root: the folder that paths start from.
+        parts: the folders of class folders, in ``root``; all must have the same classes.
+        found: told how many pictures there are so far, now and then.
+
+    Raises:
+        DataError: no class folders, other classes in one part than in another, a class without pictures, a folder that
+            cannot be read or that contains itself, or a folder with a picture's name.
+    """
+    classes = common_classes(root, parts)
+    block, ends, labels, sizes = bytearray(), array("q"), array("i"), array("q")
+    others: list[str] = []
+    for label, name in enumerate(classes):
+        folders = [name if part == "." else f"{part}/{name}" for part in parts]
+        for path, size in sorted(entry for folder in folders for entry in _pictures(root, folder, (), others)):
+            block += os.fsencode(path)
+            ends.append(len(block))
+            labels.append(label)
+            sizes.append(size)
+            if len(ends) % REPORT_EVERY == 0:
+                found(len(ends))
+        if not labels or labels[-1] != label:
+            raise DataError(f"class {printable(name)!r} has no pictures: {printable(str(root / folders[0]))}")
+    return Index(
+        tuple(classes),
+        np.frombuffer(bytes(block), np.uint8),
+        np.array(ends, np.int64),
+        np.array(labels, np.int32),
+        np.array(sizes, np.int64),
+        tuple(sorted(others)),
+    )
+
+
+def class_folders(root: Path) -> list[str]:
+    """The names of the folders directly in ``root``, sorted; hidden ones are none.
+
+    Raises:
+        DataError: there are none, or ``root`` cannot be read.
+    """
+    names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not entry.name.startswith("."))
+    if not names:
+        lying = any(is_picture(entry.name) for entry in _entries(root))
+        why = "its pictures lie in no class folders" if lying else "it has no class folders"
+        raise DataError(f"{printable(str(root))} holds no classes: {why}")
+    return names
+
+
+def common_classes(root: Path, parts: Sequence[str]) -> list[str]:
+    """The classes of the first part.
+
+    Raises:
+        DataError: another part has others; the line names what only one of them has.
+    """
+    first, *others = parts
+    classes = class_folders(root / first)
+    for other in others:
+        theirs = class_folders(root / other)
+        if theirs != classes:
+            only = [_only(first, classes, theirs), _only(other, theirs, classes)]
+            raise DataError(
+                f"{printable(str(root))}: {first}/ and {other}/ have different classes: {'; '.join(filter(None, only))}"
+            )
+    return classes
+
+
+def _only(part: str, own: list[str], theirs: list[str]) -> str:
+    names = sorted(set(own) - set(theirs))
+    return f"only in {part}/: {', '.join(map(printable, names))}" if names else ""
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is a picture's; hidden files are none."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 hot
+
+
+def held_out(index: Index, fraction: float) -> NDArray[np.bool]:
+    """Which pictures are kept from training: of each class the same share, those whose paths have the lowest hashes.
+
+    A picture's own path decides, so that a picture rarely changes sides when others come or go.
+
+    Args:
+        index: all pictures.
+        fraction: of each class; rounded, but at least one of two pictures or more, and never all.
+
+    Returns:
+        bool, (N,).
+    """
+    hashes = np.array([_hash(index.path(number)) for number in range(len(index))], np.uint64)
+    kept = np.zeros(len(index), np.bool)
+    for label in range(len(index.classes)):
+        own = np.flatnonzero(index.labels == label)
+        count = min(max(round(fraction * len(own)), 1), len(own) - 1)
+        kept[own[np.argsort(hashes[own], kind="stable")[:count]]] = True
+    return kept
+
+
+def printable(text: str) -> str:
+    """A path on one line that every terminal can show: control characters and foreign bytes are escaped."""
+    clean = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clean)
+
+
+@dataclass
+class _Place:
+    """A folder on the way down, by device and inode."""
+
+    identity: tuple[int, int]
+    path: str = field(compare=False)
+
+
+def _pictures(root: Path, folder: str, above: tuple[_Place, ...], others: list[str]) -> Iterator[tuple[str, int]]:
+    """Relative path and size of each picture in ``folder`` of ``root``; what is none is added to ``others``."""
+    status = (root / folder).stat()
+    place = _Place((status.st_dev, status.st_ino), folder)
+    if place in above:
+        raise DataError(f"{printable(str(root / folder))} is a link to a folder that contains it")
+    for entry in _entries(root / folder):
+        path = f"{folder}/{entry.name}"
+        if _is_folder(entry):
+            if is_picture(entry.name):
+                raise DataError(f"{printable(str(root / path))} is a folder with a picture's name")
+            yield from _pictures(root, path, (*above, place), others)
+        elif is_picture(entry.name):
+            yield path, _size(entry)
+        else:
+            others.append(printable(path))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself: what is wrong with it is said when it is read
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return -1  # a broken link: what is wrong with it is said when it is read
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(f"cannot read {printable(str(folder))}: {error.strerror}") from None
+
+
+def _hash(path: str) -> int:
+    return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8], "big")

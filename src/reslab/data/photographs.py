@@ -1,0 +1,197 @@
+"""A set of photographs in class folders, read a crop at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reslab.core.contract import Contract
+from reslab.core.errors import PictureError
+from reslab.core.experiment import Photographs
+from reslab.data import chance
+from reslab.data.decode import decode
+from reslab.data.folder import Index, printable
+from reslab.data.picture_file import Header, read_header, read_picture
+from reslab.data.pictures import Part
+from reslab.data.pool import At, Buffer
+from reslab.transforms.photographs import Crop, Pixels, centre_crop, cut, cut_whole, resized_to
+
+SUBSTITUTES: Final = 100  # tries before a picture is given up: a folder that bad is no training set
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFolder:
+    """Labelled photographs of any size, on disk.
+
+    Args:
+        name: the data set, as people write it.
+        split: ``train``, ``val`` or ``all``.
+        root: the folder that the index's paths start from.
+        index: which pictures, in order.
+    """
+
+    name: str
+    split: Part
+    root: Path
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, in the order of their labels."""
+        return self.index.classes
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of classes, paths, labels and file sizes, in hexadecimal."""
+        return self.index.digest
+
+    def place(self, number: int) -> str:
+        """Where picture ``number`` lies, fit to be printed."""
+        return printable(str(self.root / self.index.path(number)))
+
+    def open(self, number: int) -> tuple[bytes, Header]:
+        """The file of picture ``number``, and its header.
+
+        Raises:
+            PictureError: it cannot be used.
+        """
+        size = int(self.index.sizes[number])
+        data = read_picture(self.root / self.index.path(number), size if size >= 0 else None)
+        return data, read_header(data)
+
+    def named(self, number: int, error: PictureError) -> PictureError:
+        """The same error with the picture's name in front."""
+        return PictureError(f"{self.place(number)} {error}")
+
+
+class Incident(NamedTuple):
+    """A picture that was not used as it is: ``number``, ``path``, and what became of it."""
+
+    number: int
+    path: str
+    what: str
+
+
+class PhotoBatch(NamedTuple):
+    """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; ``incidents`` of pictures replaced."""
+
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    incidents: tuple[Incident, ...]
+
+
+class TrainingCrops:
+    """Work: batches of the endless stream of shuffled epochs, by the position of their first sample (section 3.4)."""
+
+    def __init__(self, photos: PhotoFolder, settings: Photographs, batch: int, seed: int) -> None:
+        self.photos, self.settings, self.batch, self.seed = photos, settings, batch, seed
+        self.stream = chance.Stream(seed, len(photos))
+        self.side = settings.contract.crop
+
+    @property
+    def room(self) -> int:
+        """Bytes of one batch."""
+        return self.batch * self.side**2 * 3
+
+    def describe(self, item: int) -> str:
+        """A picture's path."""
+        return self.photos.place(item)
+
+    def __call__(self, task: int, out: Buffer, at: At) -> PhotoBatch:
+        """The batch whose first sample is ``task``."""
+        crops = out[: self.room].reshape(self.batch, self.side, self.side, 3)
+        taken: list[int] = []
+        incidents: list[Incident] = []
+        for epoch, samples in self.stream.pieces(task, self.batch):
+            for sample in samples.tolist():
+                number, crops[len(taken)], met = self._sample(epoch, sample, at)
+                taken.append(number)
+                incidents += met
+        indices = np.array(taken, np.int64)
+        return PhotoBatch(self.photos.index.labels[indices].astype(np.int64), indices, tuple(incidents))
+
+    def _sample(self, epoch: int, sample: int, at: At) -> tuple[int, Pixels, list[Incident]]:
+        incidents: list[Incident] = []
+        number = sample
+        for attempt in range(SUBSTITUTES):
+            at(number)
+            try:
+                return number, self.crop(epoch, number), incidents
+            except PictureError as error:
+                if self.settings.on_bad_picture == "stop":
+                    raise self.photos.named(number, error) from None
+                incidents.append(Incident(number, self.photos.index.path(number), str(error)))
+                stream = chance.REPLACEMENT + attempt * chance.STREAMS
+                number = chance.draw(len(self.photos), self.seed, stream, epoch, sample)
+        raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used, {incidents[-1].path} the last")
+
+    def crop(self, epoch: int, number: int) -> Pixels:
+        """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3), mirrored where chance says so.
+
+        Raises:
+            PictureError: the picture cannot be used.
+        """
+        data, header = self.photos.open(number)
+        window, mirrored = self._window(epoch, number, header.upright)
+        at_least = window.resized if self.settings.decode == "fast" else None
+        picture = decode(data, header, at_least)
+        crop = cut(picture, window) if self.settings.decode == "fast" else cut_whole(picture, window)
+        return crop[:, ::-1] if mirrored else crop
+
+    def _window(self, epoch: int, number: int, size: tuple[int, int]) -> tuple[Crop, bool]:
+        def draw(bound: int, stream: int) -> int:
+            return chance.draw(bound, self.seed, stream, epoch, number)
+
+        low, high = self.settings.scale
+        resized = resized_to(size, low + draw(high - low + 1, chance.SCALE))
+        left = draw(resized[0] - self.side + 1, chance.COLUMN)
+        top = draw(resized[1] - self.side + 1, chance.ROW)
+        return Crop(resized, left, top, self.side), self.settings.flip and draw(2, chance.MIRROR) == 1
+
+
+class CentreCrops:
+    """Work: batches of central crops in the set's order, by the place of their first picture."""
+
+    def __init__(self, photos: PhotoFolder, contract: Contract, batch: int) -> None:
+        self.photos, self.contract, self.batch = photos, contract, batch
+
+    @property
+    def room(self) -> int:
+        """Bytes of one batch."""
+        return self.batch * self.contract.crop**2 * 3
+
+    @property
+    def tasks(self) -> Sequence[int]:
+        """One task a batch."""
+        return range(0, len(self.photos), self.batch)
+
+    def describe(self, item: int) -> str:
+        """A picture's path."""
+        return self.photos.place(item)
+
+    def __call__(self, task: int, out: Buffer, at: At) -> PhotoBatch:
+        """The pictures from ``task`` on; the last batch may be smaller."""
+        indices = np.arange(task, min(task + self.batch, len(self.photos)))
+        crops = out[: self.room].reshape(self.batch, self.contract.crop, self.contract.crop, 3)
+        for place, number in enumerate(indices.tolist()):
+            at(number)
+            try:
+                crops[place] = central(*self.photos.open(number), self.contract)
+            except PictureError as error:
+                raise self.photos.named(number, error) from None
+        return PhotoBatch(self.photos.index.labels[indices].astype(np.int64), indices, ())
+
+
+def central(data: bytes, header: Header, contract: Contract) -> Pixels:
+    """The central crop of a picture's file, exactly as the contract says: uint8 (crop, crop, 3).
+
+    Raises:
+        PictureError: the picture is damaged.
+    """
+    return cut_whole(decode(data, header), centre_crop(header.upright, contract))

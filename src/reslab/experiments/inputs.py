@@ -1,0 +1,207 @@
+"""From pictures to batches as a network takes them: small pictures in memory, photographs in folders."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from reslab.core.errors import DataError
+from reslab.core.experiment import Photographs, Recipe
+from reslab.data.loader import centre_crops, ordered_batches, silent, training_batches, training_crops
+from reslab.data.photographs import Incident, PhotoFolder
+from reslab.data.pictures import Pictures
+from reslab.data.source import Dataset
+from reslab.evaluation.result import CENTRE, SINGLE
+from reslab.evaluation.scores import View
+from reslab.training.loop import Batch
+from reslab.transforms.cifar import CifarForm, per_pixel_mean
+from reslab.transforms.photographs import PhotoForm
+
+SMALL_TEST_BATCH = 500  # pictures; any number gives the same counts
+PHOTO_TEST_BATCH = 64
+
+
+def _unheard(_incident: Incident) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How batches reach the network; none of it changes them.
+
+    Args:
+        device: where they are needed.
+        workers: processes that read ahead; 0 reads in this one.
+        warn: hears of workers that were replaced.
+        replaced: hears of pictures that were replaced.
+    """
+
+    device: torch.device
+    workers: int = 0
+    warn: Callable[[str], None] = silent
+    replaced: Callable[[Incident], None] = _unheard
+
+
+class Inputs(Protocol):
+    """The form in which a network takes pictures."""
+
+    @property
+    def protocol(self) -> str:
+        """The testing protocol that goes with it."""
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of what the network is fed."""
+
+    def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
+        """Batches after ``consumed`` samples."""
+
+    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
+        """Every picture once."""
+
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint says about it."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SmallInputs:
+    """The CIFAR form of section 4.2, on pictures in memory."""
+
+    form: CifarForm
+    protocol: str = SINGLE
+
+    @property
+    def side(self) -> int:
+        """Pixels a side."""
+        return self.form.mean.shape[-1]
+
+    def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
+        """Shifted and mirrored pictures."""
+        form = self.form.to(feed.device)
+        stream = training_batches(
+            self._fitting(pictures),
+            batch=recipe.batch,
+            steps=recipe.steps,
+            seed=seed,
+            augment=recipe.augment,
+            consumed=consumed,
+            workers=feed.workers,
+            warn=feed.warn,
+        )
+        for batch in stream:
+            pixels, labels, indices, corners, mirrored = (part.to(feed.device, non_blocking=True) for part in batch)
+            yield Batch(form.train(pixels, corners, mirrored), labels, indices)
+
+    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
+        """The single view of section 4.2.
+
+        Raises:
+            DataError: the pictures are not of the shape that the network was trained on.
+        """
+        form = self.form.to(feed.device)
+        for batch in ordered_batches(self._fitting(pictures), SMALL_TEST_BATCH):
+            yield View(form.test(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+
+    def contract(self) -> dict[str, Any]:
+        """See `CifarForm.contract`."""
+        return self.form.contract()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The mean picture."""
+        return {"mean": self.form.mean}
+
+    def _fitting(self, pictures: Dataset) -> Pictures:
+        known = tuple(self.form.mean.shape)
+        if not isinstance(pictures, Pictures):
+            raise DataError(f"{pictures.name} has photographs; the network was trained on {_size(known)}")
+        shape = tuple(pictures.pixels.shape[1:])
+        if shape != known:
+            raise DataError(
+                f"{pictures.name} has pictures of {_size(shape)}; the network was trained on {_size(known)}"
+            )
+        return pictures
+
+
+@dataclass(frozen=True)
+class PhotoInputs:
+    """Crops of photographs, by a preprocessing contract."""
+
+    settings: Photographs
+    protocol: str = CENTRE
+
+    @property
+    def form(self) -> PhotoForm:
+        """From crops to numbers."""
+        return PhotoForm(self.settings.contract)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of the crop."""
+        return self.settings.contract.crop
+
+    def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
+        """Random crops at random scales, mirrored half the time (section 3.4)."""
+        stream = training_crops(
+            _photographs(pictures),
+            batch=recipe.batch,
+            steps=recipe.steps,
+            seed=seed,
+            settings=self.settings,
+            consumed=consumed,
+            workers=feed.workers,
+            warn=feed.warn,
+        )
+        for batch in stream:
+            for incident in batch.incidents:
+                feed.replaced(incident)
+            pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
+            yield Batch(self.form.input(pixels), labels, indices)
+
+    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
+        """Central crops.
+
+        Raises:
+            PictureError: a picture cannot be used.
+        """
+        photos = _photographs(pictures)
+        for batch in centre_crops(photos, self.settings.contract, PHOTO_TEST_BATCH, feed.workers, feed.warn):
+            yield View(self.form.input(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+
+    def contract(self) -> dict[str, Any]:
+        """The contract, and how the crops of training were made."""
+        settings = self.settings.model_dump(mode="json")
+        return {"form": "photographs", "resample": "bilinear, antialiased", "exif": "applied", **settings}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+
+def inputs_for(pictures: Dataset, recipe: Recipe) -> Inputs:
+    """The form that training on ``pictures`` takes."""
+    if isinstance(pictures, Pictures):
+        return SmallInputs(CifarForm(per_pixel_mean(pictures.pixels), recipe.augment.pad))
+    return PhotoInputs(recipe.photographs or Photographs())
+
+
+def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Inputs:
+    """The form that a checkpoint describes."""
+    if contract["form"] == "cifar":
+        return SmallInputs(CifarForm(tensors["mean"], contract["train"]["pad"]))
+    settings = {key: value for key, value in contract.items() if key in Photographs.model_fields}
+    return PhotoInputs(Photographs.parse(settings, "the checkpoint's preprocessing contract"))
+
+
+def _photographs(pictures: Dataset) -> PhotoFolder:
+    if not isinstance(pictures, PhotoFolder):
+        raise DataError(f"{pictures.name} has small pictures; the network was trained on a folder of photographs")
+    return pictures
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[2]} pixels in {shape[0]} channel{'s' if shape[0] > 1 else ''}"

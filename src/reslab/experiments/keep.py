@@ -1,0 +1,47 @@
+"""What a run keeps beside its checkpoints: which pictures it saw, and the scores of each test."""
+
+from pathlib import Path
+from typing import Final
+
+from reslab.core.rundir import RunDirectory
+from reslab.data.photographs import PhotoFolder
+from reslab.data.source import Dataset
+from reslab.evaluation.scores import Scores
+from reslab.experiments.mistakes import keep_mistakes
+
+INDICES: Final = "pictures"  # the folder of a run's indices
+
+
+def keep_indices(run: RunDirectory, *sets: Dataset) -> None:
+    """Remember which photographs a run trains and tests on, so that they need not be searched again.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    for pictures in sets:
+        file = run.path / INDICES / f"{pictures.split}.safetensors"
+        if isinstance(pictures, PhotoFolder) and not file.exists():
+            pictures.index.save(file)
+
+
+def store_scores(scores: Scores, folder: Path, pictures: Dataset, protocol: str, precision: str, step: int) -> None:
+    """Keep per-image scores with what they are of; for photographs also which they were, and the worst mistakes.
+
+    Raises:
+        StorageError: they could not be written.
+    """
+    facts = {
+        "protocol": protocol,
+        "average": "none: one view",
+        "precision": precision,
+        "split": pictures.split,
+        "data": {"name": pictures.name, "digest": pictures.digest},
+        "classes": list(pictures.classes),
+        "step": step,
+        "n": len(scores),
+        "hits": len(scores) - scores.count().errors,
+    }
+    scores.store(folder, facts)
+    if isinstance(pictures, PhotoFolder):
+        pictures.index.save(folder / "pictures.safetensors")
+        keep_mistakes(scores, pictures, folder)

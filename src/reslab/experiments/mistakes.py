@@ -1,0 +1,60 @@
+"""The most certain mistakes of a test, with small pictures of them: what a report shows."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from PIL import Image
+
+from reslab.core.files import write_json
+from reslab.data.decode import decode
+from reslab.data.folder import printable
+from reslab.data.photographs import PhotoFolder
+from reslab.evaluation.scores import Scores
+
+SHOWN: Final = 24
+THUMBNAIL: Final = 160  # pixels of the longer side
+QUALITY: Final = 80  # of a thumbnail's JPEG; 24 of them weigh about 150 KiB
+
+
+def keep_mistakes(scores: Scores, photos: PhotoFolder, folder: Path, most: int = SHOWN) -> None:
+    """Write ``mistakes.json`` into ``folder``: the wrong answers given with the highest probability, in that order.
+
+    Raises:
+        PictureError: a picture has been damaged since it was tested.
+        StorageError: it could not be written.
+    """
+    certainty, answers = scores.probabilities.max(dim=1)
+    wrong = torch.nonzero(~scores.hits()).flatten()
+    order = wrong[certainty[wrong].argsort(descending=True, stable=True)][:most]
+    write_json(
+        folder / "mistakes.json", {"mistakes": [_mistake(scores, photos, i, int(answers[i])) for i in order.tolist()]}
+    )
+
+
+def _mistake(scores: Scores, photos: PhotoFolder, number: int, answer: int) -> dict[str, Any]:
+    label = int(scores.labels[number])
+    return {
+        "picture": printable(photos.index.path(number)),
+        "label": photos.classes[label],
+        "answer": photos.classes[answer],
+        "probability": float(scores.probabilities[number, answer]),
+        "label_probability": float(scores.probabilities[number, label]),
+        "thumbnail": thumbnail(photos, number),
+    }
+
+
+def thumbnail(photos: PhotoFolder, number: int) -> str:
+    """A small JPEG of a picture, in base64.
+
+    Raises:
+        PictureError: the picture cannot be used.
+    """
+    data, header = photos.open(number)
+    image = Image.fromarray(decode(data, header, (THUMBNAIL, THUMBNAIL)))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY)
+    return base64.b64encode(stream.getvalue()).decode()
