@@ -108,7 +108,10 @@ def test_a_refusal_lists_the_keys_of_the_same_level() -> None:
     [
         ({"data": "cifar10"}, "given.toml: model is missing"),
         ({"model": {}, "data": "cifar10"}, "given.toml: model.name is missing"),
-        (MINIMAL | {"data": "mnist"}, "given.toml: data is 'mnist': input should be 'embedded', 'cifar10' or"),
+        (
+            MINIMAL | {"data": "mnist"},
+            "given.toml: data is 'mnist': input should be 'embedded', 'cifar10', 'cifar100' or",
+        ),
         (MINIMAL | {"recipe": {"steps": 0}}, "given.toml: recipe.steps is 0: input should be greater than 0"),
         (MINIMAL | {"recipe": {"optim": {"lr": float("nan")}}}, "given.toml: recipe.optim.lr is nan"),
         (MINIMAL | {"seed": 2**63}, "given.toml: seed is 9223372036854775808: input should be less than"),

@@ -163,16 +163,16 @@ def test_a_folder_and_the_folder_around_it_are_found(
 
 
 def test_a_missing_path_is_refused_with_what_would_do(tmp_path: Path) -> None:
-    message = r"absent does not exist; --data takes 'embedded' or a CIFAR-10 or CIFAR-100 folder"
+    message = r"absent does not exist; --data takes 'embedded', a folder of photographs"
     with pytest.raises(DataError, match=message):
         find_data(str(tmp_path / "absent"))
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
-def test_a_place_without_pictures_is_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "message"), [("folder", "lie in no class folders"), ("file", "is not a folder")])
+def test_a_place_without_classes_is_refused(tmp_path: Path, kind: str, message: str) -> None:
     (tmp_path / "holiday.jpg").touch()
     place = tmp_path if kind == "folder" else tmp_path / "holiday.jpg"
-    with pytest.raises(DataError, match="holds no pictures that reslab knows"):
+    with pytest.raises(DataError, match=message):
         find_data(str(place))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from reslab.core.experiment import Experiment, ModelSpec, Recipe
 from reslab.data.pictures import Pictures, Split
-from reslab.data.source import Source
+from reslab.data.source import SmallPictures
 from reslab.experiments.execute import Job, Outcome, execute
 from reslab.experiments.notify import Notify
 
@@ -43,7 +43,7 @@ def carry_out(tiny: Experiment, splits: dict[Split, Pictures]) -> Callable[..., 
         pictures: dict[Split, Pictures] | None = None,
         **job: Any,
     ) -> Outcome:
-        source = Source("embedded", "embedded", (pictures or splits).__getitem__)
+        source = SmallPictures("embedded", "embedded", (pictures or splits).__getitem__)
         with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
             torch.manual_seed(0)
             patch.setattr("reslab.experiments.execute.find_data", lambda _: source)

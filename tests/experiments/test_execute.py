@@ -14,6 +14,7 @@ from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
 from reslab.data.pictures import Pictures, Split
+from reslab.data.source import SmallPictures
 from reslab.evaluation.scores import read_scores
 from reslab.experiments import environment, execute
 from reslab.experiments.execute import Outcome
@@ -79,6 +80,7 @@ def test_a_result_says_everything_about_the_run(finished: Path) -> None:
         "input_size",
         "steps",
         "seed",
+        "protocol",
         "train_error",
         "train_interval",
         "train_n",
@@ -105,6 +107,7 @@ def test_the_result_can_be_counted_again_from_the_stored_scores(finished: Path, 
         "precision": "fp32",
         "split": "val",
         "data": {"name": "noise", "digest": splits["val"].digest},
+        "classes": list(splits["val"].classes),
         "step": 8,
         "n": 40,
         "hits": result["hits"],
@@ -361,7 +364,8 @@ def test_orphans_of_a_crash_are_removed(carry_out: Session, stopped: Path) -> No
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch, splits: Splits) -> str:
-    monkeypatch.setattr("reslab.experiments.testing.load", lambda _, split: splits[split])
+    source = SmallPictures("embedded", "embedded", splits.__getitem__)
+    monkeypatch.setattr("reslab.experiments.testing.find_data", lambda _: source)
     return "embedded"
 
 
@@ -401,8 +405,11 @@ def test_pictures_of_other_classes_cannot_be_tested_on(
     finished: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = replace(splits["val"], classes=tuple("jihgfedcba"))
-    monkeypatch.setattr("reslab.experiments.testing.load", lambda *_: others)
-    with pytest.raises(RunError, match=r"noise has other classes than those that .*run was trained on"):
+    source = SmallPictures("embedded", "embedded", lambda _: others)
+    monkeypatch.setattr("reslab.experiments.testing.find_data", lambda _: source)
+    with pytest.raises(
+        RunError, match=r"noise has other classes \(j, i, h, g, f, \.\.\.\) than those that .*run was trained on"
+    ):
         evaluate_run(RunDirectory.open(finished), "embedded")
 
 

@@ -179,18 +179,18 @@ def draw_from_the_global_generator(patch: pytest.MonkeyPatch) -> None:
         places = 2 * stream.augment.pad + 1
         return torch.randint(places, (len(samples), 2)).numpy(), (torch.rand(len(samples)) < 0.5).numpy()
 
-    patch.setattr(loader._Stream, "_draw", draw)
+    patch.setattr(loader._Gather, "_draw", draw)
 
 
 def draw_by_the_position_in_the_session(patch: pytest.MonkeyPatch) -> None:
-    whole = loader._Stream._draw
+    whole = loader._Gather._draw
 
     def draw(stream: Any, epoch: int, samples: Any) -> Any:
         begun = stream.__dict__.setdefault("drawn", 0)
         stream.drawn = begun + len(samples)
         return whole(stream, epoch, np.arange(begun, stream.drawn))
 
-    patch.setattr(loader._Stream, "_draw", draw)
+    patch.setattr(loader._Gather, "_draw", draw)
 
 
 def order_by_the_global_generator(patch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def begin_elsewhere(patch: pytest.MonkeyPatch, shift: Callable[[int], int]) -> N
     def elsewhere(*arguments: Any, consumed: int, **options: Any) -> Any:
         return training_batches(*arguments, consumed=shift(consumed) if consumed else 0, **options)
 
-    patch.setattr("reslab.experiments.session.training_batches", elsewhere)
+    patch.setattr("reslab.experiments.inputs.training_batches", elsewhere)
 
 
 def begin_the_sampler_again(patch: pytest.MonkeyPatch) -> None:

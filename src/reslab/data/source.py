@@ -13,7 +13,7 @@ from reslab.core.errors import DataError
 from reslab.core.experiment import DataName, Photographs
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
-from reslab.data.folder import Found, Index, common_classes, held_out, printable, read_index, scan
+from reslab.data.folder import Found, Index, class_folders, common_classes, held_out, printable, read_index, scan
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures, Split
 
@@ -141,6 +141,7 @@ def find_data(path: str) -> Source:
     if len(lonely) == 1:
         (missing,) = set(HALVES) - set(lonely)
         raise DataError(f"{printable(path)} has {lonely[0]}/ but no {missing}/; for one part alone, name its folder")
+    class_folders(folder)
     return PictureFolder(folder)
 
 
