@@ -24,11 +24,20 @@ VERBS = {
     "reproduce": ("reproduce:reproduce", "Carry out one experiment of the paper and report it beside the paper."),
     "train": ("train:train", "Train one network, exactly resumable."),
     "evaluate": ("evaluate:evaluate", "Test a trained network on every picture."),
+    "predict": ("predict:predict", "Say what is on pictures."),
     "claims": ("report:claims", "Judge the paper's claims on finished runs."),
     "report": ("report:report", "Write a page with table, figure and verdicts of finished runs."),
 }
+GROUPS = {
+    "data": ("Look after data sets.", {"verify": ("data:verify", "Read every picture: what is wrong, what unusual.")}),
+}
 for verb, (place, purpose) in VERBS.items():
     app.command(f"reslab.cli.{place}", name=verb, help=purpose)
+for group, (about, verbs) in GROUPS.items():
+    inner = App(name=group, help=about, help_format="plaintext")
+    for verb, (place, purpose) in verbs.items():
+        inner.command(f"reslab.cli.{place}", name=verb, help=purpose)
+    app.command(inner)
 
 
 def run(arguments: list[str]) -> int:

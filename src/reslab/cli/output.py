@@ -13,7 +13,8 @@ WIDE = 150  # columns, where the output is a file or a pipe
 
 def stdout() -> Console:
     """The console for results."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else WIDE, highlight=False, markup=False, soft_wrap=not terminal)
 
 
 def say(text: str) -> None:

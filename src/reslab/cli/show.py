@@ -14,7 +14,8 @@ from reslab.report.cifar_claims import CIFAR_CLAIMS
 Kind = Literal["models", "experiments", "claims", "data", "recipes"]
 DATA = {
     "embedded": "Fashion-MNIST, 12,000 + 2,000 grey pictures of 28x28, inside reslab (Expat licence, Zalando SE)",
-    "FOLDER": "CIFAR-10 or CIFAR-100 in the official binary layout",
+    "FOLDER": "CIFAR-10 or CIFAR-100 in the official binary layout; or photographs (JPEG, PNG, WebP, BMP, GIF, TIFF) in"
+    " class folders, alone or below train/ and val/",
 }
 
 

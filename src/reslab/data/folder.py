@@ -5,7 +5,7 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -118,7 +118,7 @@ def scan(root: Path, parts: Sequence[str] = (".",), found: Found = lambda _count
     others: list[str] = []
     for label, name in enumerate(classes):
         folders = [name if part == "." else f"{part}/{name}" for part in parts]
-        for path, size in sorted(entry for folder in folders for entry in _pictures(root, folder, (), others)):
+        for path, size in sorted(entry for folder in folders for entry in pictures_in(root, folder, others.append)):
             block += os.fsencode(path)
             ends.append(len(block))
             labels.append(label)
@@ -143,9 +143,13 @@ def class_folders(root: Path) -> list[str]:
     Raises:
         DataError: there are none, or ``root`` cannot be read.
     """
-    names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not entry.name.startswith("."))
+    try:
+        entries = _entries(root)
+    except OSError as error:
+        raise DataError(f"cannot read {printable(str(root))}: {error.strerror}") from None
+    names = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
     if not names:
-        lying = any(is_picture(entry.name) for entry in _entries(root))
+        lying = any(is_picture(entry.name) for entry in entries)
         why = "its pictures lie in no class folders" if lying else "it has no class folders"
         raise DataError(f"{printable(str(root))} holds no classes: {why}")
     return names
@@ -206,30 +210,52 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clean)
 
 
-@dataclass
-class _Place:
-    """A folder on the way down, by device and inode."""
+def refuse(path: Path, what: str) -> None:
+    """Stop at the first thing that is wrong with a folder.
 
-    identity: tuple[int, int]
-    path: str = field(compare=False)
+    Raises:
+        DataError: always.
+    """
+    raise DataError(f"{printable(str(path))} {what}")
 
 
-def _pictures(root: Path, folder: str, above: tuple[_Place, ...], others: list[str]) -> Iterator[tuple[str, int]]:
-    """Relative path and size of each picture in ``folder`` of ``root``; what is none is added to ``others``."""
-    status = (root / folder).stat()
-    place = _Place((status.st_dev, status.st_ino), folder)
-    if place in above:
-        raise DataError(f"{printable(str(root / folder))} is a link to a folder that contains it")
-    for entry in _entries(root / folder):
+def pictures_in(
+    root: Path,
+    folder: str,
+    other: Callable[[str], None],
+    wrong: Callable[[Path, str], None] = refuse,
+    above: tuple[tuple[int, int], ...] = (),
+) -> Iterator[tuple[str, int]]:
+    """Relative path and size of each picture in ``folder``, sub-folders included; a broken link has size -1.
+
+    Args:
+        root: what paths are relative to.
+        folder: where to search.
+        other: hears of each file that does not look like a picture.
+        wrong: hears of each folder that cannot be searched.
+        above: device and inode of the folders on the way down.
+    """
+    place = root / folder
+    try:
+        status, entries = place.stat(), _entries(place)
+    except OSError as error:
+        wrong(place, f"cannot be read: {error.strerror}")
+        return
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        wrong(place, "is a link to a folder that contains it")
+        return
+    for entry in entries:
         path = f"{folder}/{entry.name}"
-        if _is_folder(entry):
+        if not _is_folder(entry):
             if is_picture(entry.name):
-                raise DataError(f"{printable(str(root / path))} is a folder with a picture's name")
-            yield from _pictures(root, path, (*above, place), others)
+                yield path, _size(entry)
+            else:
+                other(printable(path))
         elif is_picture(entry.name):
-            yield path, _size(entry)
+            wrong(root / path, "is a folder with a picture's name")
         else:
-            others.append(printable(path))
+            yield from pictures_in(root, path, other, wrong, (*above, identity))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -247,11 +273,8 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f"cannot read {printable(str(folder))}: {error.strerror}") from None
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
 def _hash(path: str) -> int:

@@ -1,6 +1,7 @@
 """A set of photographs in class folders, read a crop at a time."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -186,6 +187,51 @@ class CentreCrops:
             except PictureError as error:
                 raise self.photos.named(number, error) from None
         return PhotoBatch(self.photos.index.labels[indices].astype(np.int64), indices, ())
+
+
+class SingleViews:
+    """Work: views of any picture files, a batch at a time; a file that cannot be used is said to be, and is skipped.
+
+    Args:
+        paths: the files.
+        shape: of one view, (H, W, C).
+        view: makes it from a file and its header; raises PictureError.
+        batch: files a task.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], shape: tuple[int, ...], view: Callable[[bytes, Header], Pixels], batch: int
+    ) -> None:
+        self.paths, self.shape, self.view, self.batch = paths, shape, view, batch
+
+    @property
+    def room(self) -> int:
+        """Bytes of one batch."""
+        return self.batch * math.prod(self.shape)
+
+    @property
+    def tasks(self) -> Sequence[int]:
+        """One task a batch."""
+        return range(0, len(self.paths), self.batch)
+
+    def describe(self, item: int) -> str:
+        """A picture's path."""
+        return printable(str(self.paths[item]))
+
+    def __call__(self, task: int, out: Buffer, at: At) -> list[str | None]:
+        """What is wrong with each file from ``task`` on; its view is in ``out``, or zeros."""
+        views = out[: self.room].reshape(self.batch, *self.shape)
+        wrong: list[str | None] = []
+        for place, path in enumerate(self.paths[task : task + self.batch]):
+            at(task + place)
+            try:
+                data = read_picture(path)
+                views[place] = self.view(data, read_header(data))
+                wrong.append(None)
+            except PictureError as error:
+                views[place] = 0
+                wrong.append(str(error))
+        return wrong
 
 
 def central(data: bytes, header: Header, contract: Contract) -> Pixels:

@@ -42,7 +42,7 @@ class Work(Protocol[R_co]):
     def room(self) -> int:
         """Bytes that ``out`` needs."""
 
-    def __call__(self, task: int, out: Buffer, at: At) -> R_co:
+    def __call__(self, task: int, out: Buffer, at: At, /) -> R_co:
         """One task; depends on ``task`` alone."""
 
     def describe(self, item: int) -> str:

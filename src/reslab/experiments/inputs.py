@@ -4,20 +4,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from reslab.core.errors import DataError
+from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
+from reslab.data.decode import decode
 from reslab.data.loader import centre_crops, ordered_batches, silent, training_batches, training_crops
-from reslab.data.photographs import Incident, PhotoFolder
+from reslab.data.photographs import Incident, PhotoFolder, central
+from reslab.data.picture_file import Header
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
 from reslab.evaluation.result import CENTRE, SINGLE
 from reslab.evaluation.scores import View
 from reslab.training.loop import Batch
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
-from reslab.transforms.photographs import PhotoForm
+from reslab.transforms.photographs import PhotoForm, Pixels
 
 SMALL_TEST_BATCH = 500  # pictures; any number gives the same counts
 PHOTO_TEST_BATCH = 64
@@ -60,6 +64,16 @@ class Inputs(Protocol):
 
     def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
         """Every picture once."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one view's pixels: (H, W, C)."""
+
+    def view(self, data: bytes, header: Header) -> Pixels:
+        """The testing view of one picture's file: uint8, `shape`; raises PictureError."""
+
+    def input(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) from views, uint8 (N, H, W, C)."""
 
     def contract(self) -> dict[str, Any]:
         """What a checkpoint says about it."""
@@ -106,6 +120,29 @@ class SmallInputs:
         form = self.form.to(feed.device)
         for batch in ordered_batches(self._fitting(pictures), SMALL_TEST_BATCH):
             yield View(form.test(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels of the pictures that were trained on."""
+        channels, height, width = self.form.mean.shape
+        return height, width, channels
+
+    def view(self, data: bytes, header: Header) -> Pixels:
+        """The picture as it is, in grey where the network was trained on grey pictures.
+
+        Raises:
+            PictureError: it cannot be used, or has another size.
+        """
+        height, width, channels = self.shape
+        if header.upright != (width, height):
+            found = "x".join(str(side) for side in header.upright)
+            raise PictureError(f"has {found} pixels; this network takes {width}x{height}")
+        pixels = decode(data, header)
+        return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+
+    def input(self, pixels: Tensor) -> Tensor:
+        """The CIFAR form."""
+        return self.form.to(pixels.device).test(pixels.permute(0, 3, 1, 2))
 
     def contract(self) -> dict[str, Any]:
         """See `CifarForm.contract`."""
@@ -160,7 +197,7 @@ class PhotoInputs:
             for incident in batch.incidents:
                 feed.replaced(incident)
             pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
-            yield Batch(self.form.input(pixels), labels, indices)
+            yield Batch(self.input(pixels), labels, indices)
 
     def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
         """Central crops.
@@ -170,7 +207,24 @@ class PhotoInputs:
         """
         photos = _photographs(pictures)
         for batch in centre_crops(photos, self.settings.contract, PHOTO_TEST_BATCH, feed.workers, feed.warn):
-            yield View(self.form.input(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+            yield View(self.input(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A crop in colour."""
+        return self.side, self.side, 3
+
+    def view(self, data: bytes, header: Header) -> Pixels:
+        """The central crop.
+
+        Raises:
+            PictureError: the picture cannot be used.
+        """
+        return central(data, header, self.settings.contract)
+
+    def input(self, pixels: Tensor) -> Tensor:
+        """See `PhotoForm.input`."""
+        return self.form.input(pixels)
 
     def contract(self) -> dict[str, Any]:
         """The contract, and how the crops of training were made."""

@@ -12,6 +12,7 @@ from reslab.core.files import write_json
 from reslab.data.decode import decode
 from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder
+from reslab.data.picture_file import Header
 from reslab.evaluation.scores import Scores
 
 SHOWN: Final = 24
@@ -42,19 +43,18 @@ def _mistake(scores: Scores, photos: PhotoFolder, number: int, answer: int) -> d
         "answer": photos.classes[answer],
         "probability": float(scores.probabilities[number, answer]),
         "label_probability": float(scores.probabilities[number, label]),
-        "thumbnail": thumbnail(photos, number),
+        "thumbnail": base64.b64encode(thumbnail(*photos.open(number))).decode(),
     }
 
 
-def thumbnail(photos: PhotoFolder, number: int) -> str:
-    """A small JPEG of a picture, in base64.
+def thumbnail(data: bytes, header: Header) -> bytes:
+    """A small JPEG of a picture's file.
 
     Raises:
-        PictureError: the picture cannot be used.
+        PictureError: the picture is damaged.
     """
-    data, header = photos.open(number)
     image = Image.fromarray(decode(data, header, (THUMBNAIL, THUMBNAIL)))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY)
-    return base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()

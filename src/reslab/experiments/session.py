@@ -89,7 +89,12 @@ def workers_for(pictures: Dataset, asked: int | None) -> int:
     """Worker processes where none were asked for: one a core for photographs, at most 16; none for small pictures."""
     if asked is not None:
         return asked
-    return min(os.cpu_count() or 1, MOST_WORKERS) if isinstance(pictures, PhotoFolder) else 0
+    return cores() if isinstance(pictures, PhotoFolder) else 0
+
+
+def cores() -> int:
+    """Processes that decode where nothing is said: one a core that this process may use, within reason."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 def _refuse_what_crashes(net: nn.Module, device: torch.device) -> None:

@@ -1,0 +1,117 @@
+"""``reslab data``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.core.units import bytes_text
+
+if TYPE_CHECKING:
+    from reslab.data.verify import Verification
+
+LISTED = 50  # lines of a kind on a terminal; --json has all
+
+
+def verify(path: Path, /, *, workers: int | None = None, json: bool = False) -> int:
+    """Read every picture of a folder whole: what is wrong with it, and what is merely unusual.
+
+    Defects (damaged files, other classes in train/ than in val/, exact duplicates, ...) exit with 1; notes (grey, EXIF
+    orientation, unusual sizes, ...) are handled by stated rules and exit with 0.
+
+    Args:
+        path: class folders, alone or below train/ and val/.
+        workers: processes that decode; by default one a core.
+        json: print one JSON document.
+    """
+    from reslab.core.errors import SpecError
+    from reslab.data.source import HALVES, PictureFolder, find_data
+    from reslab.data.verify import verify as read_all
+    from reslab.experiments.session import cores
+
+    if workers is not None and workers < 0:
+        raise SpecError(f"--workers must be 0 or more, not {workers}")
+    source = find_data(str(path))
+    if not isinstance(source, PictureFolder):
+        return _verify_small(source.name, {part: source.read(part) for part in HALVES}, as_json=json)
+    parts = HALVES if source.halved else (".",)
+    begun = time.monotonic()
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("pictures", total=None)
+        found = read_all(
+            path,
+            parts,
+            cores() if workers is None else workers,
+            lambda text: say(f"reslab: warning: {text}"),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    seconds = time.monotonic() - begun
+    if json:
+        print_json(_as_json(found, seconds))
+    else:
+        _print(found, seconds)
+    return 1 if found.defects else 0
+
+
+def _as_json(found: "Verification", seconds: float) -> dict[str, Any]:
+    return {
+        "path": str(found.root),
+        "pictures": found.pictures,
+        "bytes": found.size,
+        "classes": [
+            {"label": label, "name": name, **{part: counts.get(name, 0) for part, counts in found.counts.items()}}
+            for label, name in enumerate(found.classes)
+        ],
+        "defects": [remark._asdict() for remark in found.defects],
+        "notes": [remark._asdict() for remark in found.notes],
+        "other_files": found.others,
+        "seconds": round(seconds, 3),
+        "pictures_per_second": round(found.pictures / seconds, 1),
+    }
+
+
+def _print(found: "Verification", seconds: float) -> None:
+    titles = ["pictures" if part == "." else part for part in found.counts]
+    rows = [
+        (str(label), name, *(f"{counts.get(name, 0):,}" for counts in found.counts.values()))
+        for label, name in enumerate(found.classes)
+    ]
+    print_table(("label", "class", *titles), rows)
+    for title, remarks in (("defects", found.defects), ("notes", found.notes)):
+        if remarks:
+            stdout().print()
+            print_table((title, ""), remarks[:LISTED])
+        if len(remarks) > LISTED:
+            stdout().print(f"and {len(remarks) - LISTED:,} more {title}; --json lists all")
+    if found.others:
+        few = ", ".join(found.others[:3]) + (", ..." if len(found.others) > 3 else "")
+        stdout().print(f"\n{len(found.others):,} other files, which are no pictures by name: {few}")
+    stdout().print(
+        f"\n{found.pictures:,} pictures of {len(found.classes):,} classes, {bytes_text(found.size)}:"
+        f" {len(found.defects):,} defects, {len(found.notes):,} notes"
+        f" ({found.pictures / seconds:,.0f} pictures a second)"
+    )
+
+
+def _verify_small(name: str, halves: dict[str, Any], *, as_json: bool) -> int:
+    """Small pictures were checked while they were read: sizes, labels, digests."""
+    counts = {part: pictures.labels.bincount(minlength=len(pictures.classes)) for part, pictures in halves.items()}
+    classes = next(iter(halves.values())).classes
+    rows = [
+        {"label": label, "name": title, **{part: int(count[label]) for part, count in counts.items()}}
+        for label, title in enumerate(classes)
+    ]
+    total = sum(len(pictures) for pictures in halves.values())
+    if as_json:
+        print_json({"path": name, "pictures": total, "classes": rows, "defects": [], "notes": []})
+        return 0
+    print_table(
+        ("label", "class", *counts),
+        [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows],
+    )
+    stdout().print(f"\n{total:,} pictures of {len(classes)} classes: as they should be")
+    return 0
