@@ -45,6 +45,10 @@ class PlainProgress(Notify):
         """Print the warning."""
         say(f"reslab: warning: {text}")
 
+    def found(self, pictures: int) -> None:
+        """Print how far the search is."""
+        say(f"{pictures:,} pictures found so far")
+
 
 class LiveProgress(Notify):
     """A bar with step, loss, error, speed and time left."""
@@ -78,6 +82,10 @@ class LiveProgress(Notify):
     def ended(self) -> None:
         """Leave the bar as it stands."""
         self.bars.stop()
+
+    def found(self, pictures: int) -> None:
+        """Print how far the search is."""
+        self.bars.console.print(f"{pictures:,} pictures found so far")
 
     def warned(self, text: str) -> None:
         """Print the warning above the bar."""

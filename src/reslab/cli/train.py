@@ -4,14 +4,19 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reslab.cli.flags import JobFlags, NetworkFlags, PhotoFlags, RecipeFlags, StartFlags, given
 from reslab.cli.output import print_json, say, stdout
 from reslab.cli.progress import progress
 from reslab.cli.resolve import Asked, resolve
+from reslab.core.errors import ReslabError
 from reslab.core.experiment import Experiment, Optimizer
 from reslab.core.rundir import Record
 from reslab.core.units import duration_text
+
+if TYPE_CHECKING:
+    from reslab.experiments.fine_tune import Weights
 
 
 def train(
@@ -50,11 +55,10 @@ def train(
     """
     from reslab.data.source import find_data
     from reslab.experiments.execute import Job, execute
-    from reslab.experiments.fine_tune import read_weights
 
     source = find_data(data)
     begun = start or StartFlags()
-    weights = read_weights(begun.begin) if begun.begin else None
+    weights = None if begun.begin is None else _weights(begun.begin, job)
     asked = Asked(
         recipe=recipe,
         spec=spec,
@@ -77,6 +81,20 @@ def train(
     assert outcome.result is not None
     print_result(outcome.result, as_json=json)
     return 0
+
+
+def _weights(place: Path, job: JobFlags) -> "Weights":
+    """The weights to begin from; a run that goes on needs no more than what its spec says of them."""
+    from reslab.experiments.fine_tune import noted_weights, read_weights
+
+    try:
+        return read_weights(place)
+    except ReslabError as error:
+        noted = noted_weights(place, job.out) if job.resume else None
+        if noted is None:
+            raise
+        say(f"reslab: warning: {error}; going on from the run's own checkpoint")
+        return noted
 
 
 def say_how_to_resume(number: int, step: int, steps: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from reslab.core.contract import Contract
 from reslab.core.experiment import Augmentation, Photographs
 from reslab.data import chance
-from reslab.data.photographs import CentreCrops, Incident, PhotoFolder, TrainingCrops
+from reslab.data.photographs import CentreCrops, Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
 from reslab.data.pool import At, Buffer, in_order
 
@@ -41,12 +41,13 @@ class OrderedBatch(NamedTuple):
 
 
 class CropBatch(NamedTuple):
-    """``pixels`` uint8 (B, side, side, 3), ``labels`` and ``indices`` int64 (B,); ``incidents``: pictures replaced."""
+    """``pixels`` uint8 (B, side, side, 3), ``labels`` and ``indices`` int64 (B,); pictures replaced or enlarged."""
 
     pixels: Tensor
     labels: Tensor
     indices: Tensor
-    incidents: tuple[Incident, ...]
+    replaced: tuple[Incident, ...]
+    enlarged: tuple[Incident, ...]
 
 
 def silent(_text: str) -> None:
@@ -139,7 +140,7 @@ def training_crops(
     """
     work = TrainingCrops(photos, settings, batch, seed)
     for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
-        yield _crops(found.labels, found.indices, found.incidents, buffer, settings.contract.crop)
+        yield _crops(found, buffer, settings.contract.crop)
 
 
 def centre_crops(
@@ -153,14 +154,13 @@ def centre_crops(
     """
     work = CentreCrops(photos, contract, batch)
     for found, buffer in in_order(work, work.tasks, workers, warn):
-        yield _crops(found.labels, found.indices, found.incidents, buffer, contract.crop)
+        yield _crops(found, buffer, contract.crop)
 
 
-def _crops(
-    labels: NDArray[np.int64], indices: NDArray[np.int64], incidents: tuple[Incident, ...], buffer: Buffer, side: int
-) -> CropBatch:
-    pixels = _tensor(buffer, (len(indices), side, side, 3))
-    return CropBatch(pixels, torch.from_numpy(labels), torch.from_numpy(indices), incidents)
+def _crops(found: PhotoBatch, buffer: Buffer, side: int) -> CropBatch:
+    pixels = _tensor(buffer, (len(found.indices), side, side, 3))
+    labels, indices = torch.from_numpy(found.labels), torch.from_numpy(found.indices)
+    return CropBatch(pixels, labels, indices, found.replaced, found.enlarged)
 
 
 def _tensor(buffer: Buffer, shape: tuple[int, ...]) -> Tensor:

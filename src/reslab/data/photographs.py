@@ -66,13 +66,20 @@ class PhotoFolder:
         data = read_picture(self.root / self.index.path(number), size if size >= 0 else None)
         return data, read_header(data)
 
+    def smaller(self, number: int, header: Header, crop: int) -> list["Incident"]:
+        """Picture ``number``, if it has fewer pixels than the crop on a side."""
+        if min(header.upright) >= crop:
+            return []
+        size = "x".join(str(side) for side in header.upright)
+        return [Incident(number, self.index.path(number), f"has {size} pixels, fewer than the crop of {crop}")]
+
     def named(self, number: int, error: PictureError) -> PictureError:
         """The same error with the picture's name in front."""
         return PictureError(f"{self.place(number)} {error}")
 
 
 class Incident(NamedTuple):
-    """A picture that was not used as it is: ``number``, ``path``, and what became of it."""
+    """A picture that is not as one would like it: ``number``, ``path``, and what it is like."""
 
     number: int
     path: str
@@ -80,11 +87,12 @@ class Incident(NamedTuple):
 
 
 class PhotoBatch(NamedTuple):
-    """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; ``incidents`` of pictures replaced."""
+    """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; which pictures were replaced or enlarged."""
 
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
-    incidents: tuple[Incident, ...]
+    replaced: tuple[Incident, ...]
+    enlarged: tuple[Incident, ...]
 
 
 class TrainingCrops:
@@ -108,22 +116,24 @@ class TrainingCrops:
         """The batch whose first sample is ``task``."""
         crops = out[: self.room].reshape(self.batch, self.side, self.side, 3)
         taken: list[int] = []
-        incidents: list[Incident] = []
+        replaced: list[Incident] = []
+        enlarged: list[Incident] = []
         for epoch, samples in self.stream.pieces(task, self.batch):
             for sample in samples.tolist():
-                number, crops[len(taken)], met = self._sample(epoch, sample, at)
+                number, crops[len(taken)], met = self._sample(epoch, sample, enlarged, at)
                 taken.append(number)
-                incidents += met
+                replaced += met
         indices = np.array(taken, np.int64)
-        return PhotoBatch(self.photos.index.labels[indices].astype(np.int64), indices, tuple(incidents))
+        labels = self.photos.index.labels[indices].astype(np.int64)
+        return PhotoBatch(labels, indices, tuple(replaced), tuple(enlarged))
 
-    def _sample(self, epoch: int, sample: int, at: At) -> tuple[int, Pixels, list[Incident]]:
+    def _sample(self, epoch: int, sample: int, enlarged: list[Incident], at: At) -> tuple[int, Pixels, list[Incident]]:
         incidents: list[Incident] = []
         number = sample
         for attempt in range(SUBSTITUTES):
             at(number)
             try:
-                return number, self.crop(epoch, number), incidents
+                return number, self.crop(epoch, number, enlarged), incidents
             except PictureError as error:
                 if self.settings.on_bad_picture == "stop":
                     raise self.photos.named(number, error) from None
@@ -132,13 +142,19 @@ class TrainingCrops:
                 number = chance.draw(len(self.photos), self.seed, stream, epoch, sample)
         raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used, {incidents[-1].path} the last")
 
-    def crop(self, epoch: int, number: int) -> Pixels:
+    def crop(self, epoch: int, number: int, enlarged: list[Incident]) -> Pixels:
         """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3), mirrored where chance says so.
+
+        Args:
+            epoch: which pass over the pictures.
+            number: which picture.
+            enlarged: gets the picture where it is smaller than the crop.
 
         Raises:
             PictureError: the picture cannot be used.
         """
         data, header = self.photos.open(number)
+        enlarged += self.photos.smaller(number, header, self.side)
         window, mirrored = self._window(epoch, number, header.upright)
         at_least = window.resized if self.settings.decode == "fast" else None
         picture = decode(data, header, at_least)
@@ -179,14 +195,19 @@ class CentreCrops:
     def __call__(self, task: int, out: Buffer, at: At) -> PhotoBatch:
         """The pictures from ``task`` on; the last batch may be smaller."""
         indices = np.arange(task, min(task + self.batch, len(self.photos)))
-        crops = out[: self.room].reshape(self.batch, self.contract.crop, self.contract.crop, 3)
+        side = self.contract.crop
+        crops = out[: self.room].reshape(self.batch, side, side, 3)
+        enlarged: list[Incident] = []
         for place, number in enumerate(indices.tolist()):
             at(number)
             try:
-                crops[place] = central(*self.photos.open(number), self.contract)
+                data, header = self.photos.open(number)
+                enlarged += self.photos.smaller(number, header, side)
+                crops[place] = central(data, header, self.contract)
             except PictureError as error:
                 raise self.photos.named(number, error) from None
-        return PhotoBatch(self.photos.index.labels[indices].astype(np.int64), indices, ())
+        labels = self.photos.index.labels[indices].astype(np.int64)
+        return PhotoBatch(labels, indices, (), tuple(enlarged))
 
 
 class SingleViews:

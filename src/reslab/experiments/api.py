@@ -1,5 +1,6 @@
 """The same from Python: `fit` and `evaluate` on any network, without a run directory."""
 
+import warnings
 from dataclasses import dataclass
 
 from torch import nn
@@ -9,8 +10,8 @@ from reslab.core.intervals import Count
 from reslab.data.source import Dataset
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Feed
-from reslab.experiments.session import Session, advance, begin, workers_for
+from reslab.experiments.notify import Notify
+from reslab.experiments.session import Session, advance, begin, feed_for
 from reslab.training.loop import Watch
 from reslab.training.precision import Resolved
 
@@ -31,6 +32,14 @@ class Fitted:
     def train_error(self) -> Count:
         """Errors over the last 50 training batches."""
         return self.session.train_error()
+
+
+class _Warnings(Notify):
+    """Warns as Python does."""
+
+    def warned(self, text: str) -> None:
+        """Raise a ``UserWarning``."""
+        warnings.warn(text, stacklevel=2)
 
 
 def fit(
@@ -59,7 +68,7 @@ def fit(
         DataError: fewer pictures than one batch.
         TrainingError: the loss is not finite; the message names step, rate and samples.
     """
-    feed = Feed(choose_device(device), workers_for(pictures, workers))
+    feed = feed_for(pictures, choose_device(device), workers, _Warnings())
     session = begin(net, pictures, recipe or Recipe(), feed)
     advance(session, pictures, seed, watch or Watch())
     return Fitted(session, pictures.classes)

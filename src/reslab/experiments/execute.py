@@ -12,19 +12,17 @@ from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
-from reslab.data.folder import printable
-from reslab.data.photographs import Incident
 from reslab.data.source import Dataset, Reading, Source, find_data
 from reslab.evaluation.result import summarise
 from reslab.evaluation.scores import Scores
 from reslab.experiments.environment import choose_device, differences, environment
-from reslab.experiments.fine_tune import Weights, begin_from, same_network
-from reslab.experiments.inputs import Feed
+from reslab.experiments.fine_tune import Weights, fill, same_network, tune
 from reslab.experiments.keep import INDICES, keep_indices, store_scores
 from reslab.experiments.names import describe
 from reslab.experiments.networks import build
+from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import Session, advance, begin, workers_for
+from reslab.experiments.session import Session, advance, begin, feed_for
 from reslab.models.sizes import size_of
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
@@ -45,7 +43,8 @@ class Job:
         strict: refuse to resume where threads, processor or versions differ, instead of warning.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
-        weights: what to begin from, where the experiment begins from trained weights.
+        weights: what to begin from, where the experiment begins from trained weights; a run that has a checkpoint goes
+            on without.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints to retain.
     """
@@ -86,7 +85,7 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     """
     device = choose_device(job.device)
     source = find_data(job.data)
-    if experiment.start is not None and job.weights is not None:
+    if job.weights is not None:
         same_network(job.weights, experiment.model)
     if source.name != experiment.data:
         raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
@@ -107,10 +106,13 @@ class _Execution:
         self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
         reading = _reading(experiment, job, source, notify)
         self.train, self.val = source.read("train", reading), source.read("val", reading)
-        self.replaced: dict[str, Record] = {}
-        feed = Feed(device, workers_for(self.train, job.workers), notify.warned, self._note_replaced)
+        self.notices = Notices(notify)
+        self.notices.note_passed_over(self.train, self.val)
+        feed = feed_for(self.train, device, job.workers, notify, self.notices)
         net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
-        tuning = begin_from(net, job.weights, experiment.start) if experiment.start and job.weights else None
+        if job.weights is not None and job.weights.tensors is not None:
+            fill(net, job.weights)
+        tuning = None if experiment.start is None else tune(net, experiment.start)
         self.session = begin(net, self.train, experiment.recipe, feed, tuning)
         self.tested: tuple[int, Scores] | None = None
 
@@ -121,6 +123,8 @@ class _Execution:
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
+        if self.experiment.start is not None and self._lacks_weights() and found is None:
+            raise RunError(f"{run.path} has no checkpoint yet, and the weights that it begins from are not given")
         changed = self._go_on(found) if found else []
         self._note_environment(run, changed)
         training = self.session.training
@@ -144,8 +148,8 @@ class _Execution:
 
         def save(training: Training) -> None:
             parts = {**parts_of(training), "form": self.session.inputs.tensors()}
-            if self.replaced:
-                run.write("replaced_pictures.json", self.replaced)
+            if self.notices.replaced:
+                run.write("replaced_pictures.json", self.notices.replaced)
             checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
 
         return Watch(
@@ -173,15 +177,11 @@ class _Execution:
         if changed:
             self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
         restore(self.session.training, found)
-        self.replaced.update(found.facts.get("replaced", {}))
+        self.notices.replaced.update(found.facts.get("replaced", {}))
         return changed
 
-    def _note_replaced(self, incident: Incident) -> None:
-        path = printable(incident.path)
-        if path not in self.replaced:
-            self.notify.warned(f"{path} {incident.what}: another picture took its place")
-        times = self.replaced.get(path, {"times": 0})["times"] + 1
-        self.replaced[path] = {"reason": incident.what, "times": times}
+    def _lacks_weights(self) -> bool:
+        return self.job.weights is None or self.job.weights.tensors is None
 
     def _data(self) -> Record:
         return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}
@@ -207,7 +207,7 @@ class _Execution:
             "classes": list(self.train.classes),
             "data": self._data(),
             "preprocessing": self.session.inputs.contract(),
-            "replaced": self.replaced,
+            "replaced": self.notices.replaced,
             "environment": self._environment(),
         }
 
@@ -220,7 +220,7 @@ class _Execution:
         store_scores(scores, run.scores / f"{protocol}-val", self.val, protocol, "fp32", step)
         result = _result(self.experiment, self.session, scores, self.val)
         if self.experiment.recipe.photographs:
-            result["replaced"] = sum(entry["times"] for entry in self.replaced.values())
+            result["replaced"] = self.notices.times_replaced()
         run.write("result.json", result)
         return result
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from reslab.core.contract import Contract
 from reslab.core.errors import DataError, SpecError
-from reslab.core.experiment import ModelSpec, Stage, Start
+from reslab.core.experiment import Experiment, ModelSpec, Stage, Start
 from reslab.core.files import sha256_file
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.names import describe
@@ -35,14 +35,14 @@ class Weights:
     Args:
         place: where they came from.
         digest: sha256 of their file.
-        tensors: by torchvision's names.
+        tensors: by torchvision's names; None: they are gone, and only what a run noted of them is left.
         model: the network they are of; None: the file does not say.
         contract: how its pictures were prepared; None: the file does not say.
     """
 
     place: Path
     digest: str
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor] | None
     model: ModelSpec | None = None
     contract: Contract | None = None
 
@@ -58,12 +58,23 @@ def read_weights(place: Path) -> Weights:
     return _of_run(place) if place.is_dir() else _of_file(place)
 
 
-def begin_from(net: nn.Module, weights: Weights, start: Start) -> Tuning:
-    """Fill ``net`` with ``weights``, all but its classifier, and freeze what ``start`` says.
+def noted_weights(place: Path, run: Path) -> Weights | None:
+    """What the run at ``run`` noted of the weights it began from, without the weights; None where it noted nothing."""
+    if not (run / "spec.json").exists():
+        return None
+    experiment = RunDirectory.open(run).experiment
+    if experiment.start is None:
+        return None
+    return Weights(place, experiment.start.weights, None, experiment.model, _contract(experiment))
+
+
+def fill(net: nn.Module, weights: Weights) -> None:
+    """Put ``weights`` into ``net``, all but its classifier.
 
     Raises:
         DataError: the weights are of another architecture.
     """
+    assert weights.tensors is not None
     wanted = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith(HEAD)}
     given = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(HEAD)}
     for name in sorted({*wanted, *given}):
@@ -76,6 +87,14 @@ def begin_from(net: nn.Module, weights: Weights, start: Start) -> Tuning:
                 f" and {shown[1]} in this network"
             )
     net.load_state_dict(given, strict=False)
+
+
+def tune(net: nn.Module, start: Start) -> Tuning:
+    """Freeze what ``start`` says; the classifier learns at the full rate.
+
+    Raises:
+        SpecError: the network lacks a stage that is to be frozen.
+    """
     frozen = tuple(part for stage in start.freeze for part in _parts(net, stage))
     for part in frozen:
         part.requires_grad_(requires_grad=False)
@@ -99,14 +118,18 @@ def _of_run(place: Path) -> Weights:
     found = checkpoint.newest(run.checkpoints, lambda _line: None)
     if found is None:
         raise DataError(f"{place} has no checkpoint yet, so no weights to begin from")
-    photographs = run.experiment.recipe.photographs
     return Weights(
         place=place,
         digest=sha256_file(found.path / "model.safetensors"),
         tensors=found.parts["model"],
         model=run.experiment.model,
-        contract=photographs.contract if photographs else None,
+        contract=_contract(run.experiment),
     )
+
+
+def _contract(experiment: Experiment) -> Contract | None:
+    photographs = experiment.recipe.photographs
+    return photographs.contract if photographs else None
 
 
 def _of_file(place: Path) -> Weights:

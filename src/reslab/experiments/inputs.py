@@ -12,7 +12,7 @@ from torch import Tensor
 from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
 from reslab.data.decode import decode
-from reslab.data.loader import centre_crops, ordered_batches, silent, training_batches, training_crops
+from reslab.data.loader import CropBatch, centre_crops, ordered_batches, silent, training_batches, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
 from reslab.data.picture_file import Header
 from reslab.data.pictures import Pictures
@@ -40,12 +40,14 @@ class Feed:
         workers: processes that read ahead; 0 reads in this one.
         warn: hears of workers that were replaced.
         replaced: hears of pictures that were replaced.
+        enlarged: hears of pictures that are smaller than the crop.
     """
 
     device: torch.device
     workers: int = 0
     warn: Callable[[str], None] = silent
     replaced: Callable[[Incident], None] = _unheard
+    enlarged: Callable[[Incident], None] = _unheard
 
 
 class Inputs(Protocol):
@@ -194,8 +196,9 @@ class PhotoInputs:
             warn=feed.warn,
         )
         for batch in stream:
-            for incident in batch.incidents:
+            for incident in batch.replaced:
                 feed.replaced(incident)
+            _say_enlarged(batch, feed)
             pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
             yield Batch(self.input(pixels), labels, indices)
 
@@ -207,6 +210,7 @@ class PhotoInputs:
         """
         photos = _photographs(pictures)
         for batch in centre_crops(photos, self.settings.contract, PHOTO_TEST_BATCH, feed.workers, feed.warn):
+            _say_enlarged(batch, feed)
             yield View(self.input(batch.pixels.to(feed.device)), batch.labels, batch.indices)
 
     @property
@@ -249,6 +253,11 @@ def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Input
         return SmallInputs(CifarForm(tensors["mean"], contract["train"]["pad"]))
     settings = {key: value for key, value in contract.items() if key in Photographs.model_fields}
     return PhotoInputs(Photographs.parse(settings, "the checkpoint's preprocessing contract"))
+
+
+def _say_enlarged(batch: CropBatch, feed: Feed) -> None:
+    for incident in batch.enlarged:
+        feed.enlarged(incident)
 
 
 def _photographs(pictures: Dataset) -> PhotoFolder:

@@ -14,6 +14,8 @@ from reslab.data.source import Dataset
 from reslab.evaluation.scores import Scores, score
 from reslab.experiments.fine_tune import Tuning
 from reslab.experiments.inputs import Feed, Inputs, inputs_for
+from reslab.experiments.notices import Notices
+from reslab.experiments.notify import Notify
 from reslab.training.loop import Training, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
@@ -90,6 +92,20 @@ def workers_for(pictures: Dataset, asked: int | None) -> int:
     if asked is not None:
         return asked
     return cores() if isinstance(pictures, PhotoFolder) else 0
+
+
+def feed_for(
+    pictures: Dataset, device: torch.device, workers: int | None, notify: Notify, notices: Notices | None = None
+) -> Feed:
+    """How batches of ``pictures`` reach ``device``, and who hears what befalls them.
+
+    Raises:
+        SpecError: a negative number of workers.
+    """
+    if workers is not None and workers < 0:
+        raise SpecError(f"--workers must be 0 or more, not {workers}")
+    told = notices or Notices(notify)
+    return Feed(device, workers_for(pictures, workers), notify.warned, told.note_replaced, told.note_enlarged)
 
 
 def cores() -> int:

@@ -14,11 +14,12 @@ from reslab.data.pictures import Part
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Feed, Inputs, stored_inputs
+from reslab.experiments.inputs import Inputs, stored_inputs
 from reslab.experiments.keep import INDICES, store_scores
 from reslab.experiments.networks import build
+from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import one_view, workers_for
+from reslab.experiments.session import feed_for, one_view
 from reslab.models.resnet import ResNet
 from reslab.training import checkpoint
 from reslab.training.precision import Resolved
@@ -91,8 +92,10 @@ def evaluate_run(
     pictures = source.read(split or usual_part(source), Reading(settings.held_out, found=heard.found))
     if pictures.classes != trained.classes:
         raise RunError(f"{pictures.name} has {_other_classes(pictures.classes, trained.classes, run.path)}")
+    notices = Notices(heard)
+    notices.note_passed_over(pictures)
     _warn_of_trained(run, source, pictures, heard)
-    feed = Feed(place, workers_for(pictures, workers), heard.warned)
+    feed = feed_for(pictures, place, workers, heard, notices)
     scores = one_view(trained.net, trained.inputs, pictures, feed, precision)
     name = trained.inputs.protocol
     store_scores(scores, out or run.scores / f"{name}-{pictures.split}", pictures, name, precision, trained.step)

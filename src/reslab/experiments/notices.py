@@ -1,0 +1,42 @@
+"""What a run has to say about single pictures: each thing once, replacements counted."""
+
+from reslab.core.rundir import Record
+from reslab.data.folder import printable
+from reslab.data.photographs import Incident, PhotoFolder
+from reslab.data.source import Dataset
+from reslab.experiments.notify import Notify
+
+
+class Notices:
+    """Tells ``notify``; ``replaced`` has, by path, why a picture was replaced and how many times."""
+
+    def __init__(self, notify: Notify) -> None:
+        self.notify = notify
+        self.replaced: dict[str, Record] = {}
+        self.told_of_enlarged = False
+
+    def note_replaced(self, incident: Incident) -> None:
+        """Another picture took this one's place in a batch."""
+        path = printable(incident.path)
+        if path not in self.replaced:
+            self.notify.warned(f"{path} {incident.what}: another picture took its place")
+        times = self.replaced.get(path, {"times": 0})["times"] + 1
+        self.replaced[path] = {"reason": incident.what, "times": times}
+
+    def note_enlarged(self, incident: Incident) -> None:
+        """A picture is smaller than the crop; one warning stands for all such pictures."""
+        if not self.told_of_enlarged:
+            self.told_of_enlarged = True
+            self.notify.warned(f"{printable(incident.path)} {incident.what}; such pictures are enlarged")
+
+    def note_passed_over(self, *sets: Dataset) -> None:
+        """Files in the class folders that do not look like pictures."""
+        indices = [pictures.index for pictures in sets if isinstance(pictures, PhotoFolder)]
+        others = sorted({file for index in indices for file in index.others})
+        if others:
+            few = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+            self.notify.warned(f"files that are no pictures by name were passed over ({len(others):,}): {few}")
+
+    def times_replaced(self) -> int:
+        """Replacements of all pictures together."""
+        return sum(entry["times"] for entry in self.replaced.values())
