@@ -27,6 +27,7 @@ VERBS = {
     "predict": ("predict:predict", "Say what is on pictures."),
     "claims": ("report:claims", "Judge the paper's claims on finished runs."),
     "report": ("report:report", "Write a page with table, figure and verdicts of finished runs."),
+    "bench": ("bench:bench", "Measure speed here against rivals, and say which settings are best."),
 }
 GROUPS = {
     "data": ("Look after data sets.", {"verify": ("data:verify", "Read every picture: what is wrong, what unusual.")}),

@@ -224,7 +224,7 @@ def pictures_in(
     folder: str,
     other: Callable[[str], None],
     wrong: Callable[[Path, str], None] = refuse,
-    above: tuple[tuple[int, int], ...] = (),
+    above: tuple[tuple[int, int], ...] | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Relative path and size of each picture in ``folder``, sub-folders included; a broken link has size -1.
 
@@ -233,9 +233,11 @@ def pictures_in(
         folder: where to search.
         other: hears of each file that does not look like a picture.
         wrong: hears of each folder that cannot be searched.
-        above: device and inode of the folders on the way down.
+        above: device and inode of the folders on the way down; None: all that contain ``folder``.
     """
     place = root / folder
+    if above is None:
+        above = tuple((s.st_dev, s.st_ino) for s in (parent.stat() for parent in place.absolute().parents))
     try:
         status, entries = place.stat(), _entries(place)
     except OSError as error:

@@ -16,7 +16,7 @@ from reslab.data.source import Dataset, Reading, Source, find_data
 from reslab.evaluation.result import summarise
 from reslab.evaluation.scores import Scores
 from reslab.experiments.environment import choose_device, differences, environment
-from reslab.experiments.fine_tune import Weights, fill, same_network, tune
+from reslab.experiments.fine_tune import Weights, fill, noted_start, same_network, tune
 from reslab.experiments.keep import INDICES, keep_indices, store_scores
 from reslab.experiments.names import describe
 from reslab.experiments.networks import build
@@ -193,6 +193,8 @@ class _Execution:
         noted = run.environment()
         if noted is None or not self.session.training.step:
             noted = {**self._environment(), "data": {**self._data(), "place": self.source.place}, "resumed": []}
+            if self.job.weights is not None:
+                noted["weights"] = noted_start(self.job.weights, self.experiment, self.notify.warned)
         if self.session.training.step:
             noted["resumed"].append({"step": self.session.training.step, "changed": changed})
         run.write("environment.json", noted)

@@ -1,5 +1,6 @@
 """Beginning from trained weights: whose they are, what is kept, what learns slowly, what is frozen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from reslab.core.contract import Contract
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Stage, Start
 from reslab.core.files import sha256_file
-from reslab.core.rundir import RunDirectory
+from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.names import describe
 from reslab.training import checkpoint
 
@@ -66,6 +67,21 @@ def noted_weights(place: Path, run: Path) -> Weights | None:
     if experiment.start is None:
         return None
     return Weights(place, experiment.start.weights, None, experiment.model, _contract(experiment))
+
+
+def noted_start(weights: Weights, experiment: Experiment, warn: Callable[[str], None]) -> Record:
+    """What a run notes of the weights it begins from; an overridden preprocessing contract is said aloud."""
+    kept, used = weights.contract, _contract(experiment)
+    overridden = kept is not None and used is not None and kept != used
+    if overridden:
+        warn(f"the pictures are prepared otherwise than those that {weights.place} was trained on, as you asked")
+    return {
+        "place": str(weights.place),
+        "sha256": weights.digest,
+        "model": None if weights.model is None else weights.model.model_dump(mode="json"),
+        "preprocessing": None if kept is None else kept.model_dump(mode="json"),
+        "preprocessing_overridden": overridden,
+    }
 
 
 def fill(net: nn.Module, weights: Weights) -> None:

@@ -1,4 +1,4 @@
-"""The figure in the paper's manner: error against steps, plain networks left, residual ones right."""
+"""Error against steps in the paper's manner, plain networks left, residual ones right; and how figures are saved."""
 
 import io
 from collections.abc import Sequence
@@ -24,26 +24,29 @@ STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "reslab",
     "svg.fonttype": "path",
 }
+TITLES: Final = {False: "plain networks", True: "residual networks"}
 Curve = tuple[list[float], list[float]]
 
 
 def training_curves(runs: Sequence[FinishedRun]) -> Figure:
-    """Two panels with shared axes, as in Figure 6: thin lines training error, bold lines test error.
+    """Two panels with shared axes, as in Figure 6, or one where there is one kind: thin training, bold test error.
 
     Args:
         runs: of one setting; several seeds of a network are drawn as several curves.
     """
+    kinds = sorted({run.residual for run in runs})
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
-        plain, residual = figure.subplots(1, 2, sharex=True, sharey=True)
+        panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
         depths = sorted({run.name.depth for run in runs})
-        for axes, kind, title in ((plain, False, "plain networks"), (residual, True, "residual networks")):
-            for run in (run for run in runs if run.residual == kind):
+        for axes, kind in zip(panels, kinds, strict=True):
+            of_kind = [run for run in runs if run.residual == kind]
+            for run in of_kind:
                 _draw(axes, run, _shade(run, depths))
-            _dress(axes, title, runs[0])
-            _name_curves(axes, [run for run in runs if run.residual == kind], depths)
-        plain.set_ylabel("error (%)")
-        plain.set_ylim(0, _ceiling(runs))
+            _dress(axes, TITLES[kind], runs[0])
+            _name_curves(axes, of_kind, depths)
+        panels[0].set_ylabel("error (%)")
+        panels[0].set_ylim(0, _ceiling(runs))
         figure.suptitle("thin: training error over the last 50 batches      bold: test error", fontsize=9)
     return figure
 

@@ -10,8 +10,10 @@ from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.names import Name, describe, parse_name
+from reslab.report.labels import shown
 
 DATA_TITLES = {"embedded": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+UNNAMED = "photographs"
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,33 @@ class FinishedRun:
         return cifar10_test_error(self.experiment.model.name) if known else None
 
     @property
+    def data_title(self) -> str:
+        """The data set's name as people write it; a folder of photographs has its own."""
+        own = shown(str(self.data_noted.get("name", UNNAMED)))
+        return own if self.experiment.data == "folder" else DATA_TITLES[self.experiment.data]
+
+    @property
+    def data_noted(self) -> Record:
+        """What the environment says of the pictures: ``name`` and the digests ``train`` and ``val``."""
+        noted = self.environment.get("data")
+        return noted if isinstance(noted, dict) else {}
+
+    @property
     def setting(self) -> str:
         """Everything but network and seed, in a few words; runs are comparable where these are equal."""
         recipe, width = self.experiment.recipe, self.experiment.model.width
         narrow = f", first stage {width} filters wide" if width else ""
-        return f"{DATA_TITLES[self.experiment.data]}, {recipe.steps:,} steps of {recipe.batch}{narrow}"
+        tuned = ", from trained weights" if self.experiment.start else ""
+        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}"
 
-    @property
+    @cached_property
     def comparable(self) -> str:
         """Equal for runs that differ in network depth, shortcuts and seed alone."""
         neutral = {"model": {"name": "cifar-plain20", "shortcut": None}, "seed": 0}
-        return self.experiment.but(neutral).digest()
+        digest = self.experiment.but(neutral).digest()
+        if self.experiment.data != "folder":
+            return digest
+        return "-".join([digest, *(str(self.data_noted.get(part)) for part in ("name", "train", "val"))])
 
 
 def train_count(line: Record) -> Count:

@@ -1,6 +1,6 @@
 """A report's files: one self-contained HTML page, the same in Markdown, and its figures as SVG and PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,21 @@ import jinja2
 
 from reslab._version import __version__
 from reslab.core.errors import StorageError
-from reslab.core.files import write_bytes, write_text
+from reslab.core.files import write_text
 from reslab.experiments.deviations import deviations
+from reslab.report.by_class import by_class
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
-from reslab.report.figure import as_png, as_svg, training_curves
+from reslab.report.drawing import draw
+from reslab.report.errors import Errors, errors_of
+from reslab.report.figure import training_curves
 from reslab.report.finished import FinishedRun
+from reslab.report.how_trained import how_trained
+from reslab.report.labels import markdown
+from reslab.report.scored import read_scored
 from reslab.report.table import HEADINGS, rows_of
 
+NAMED = 3  # networks and data sets in the heading; more are counted
 SHOWN = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
 CAPTION = (
     "Dotted lines: the learning rate is divided. Training error is measured on augmented pictures while the network"
@@ -26,7 +33,7 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report's files are, and the verdicts they show."""
+    """Where a report's files are, and the verdicts on its runs."""
 
     html: Path
     markdown: Path
@@ -42,6 +49,7 @@ def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
         out: the page's path.
 
     Raises:
+        RunError: the scores of a run are damaged; nothing is written.
         StorageError: a file could not be written.
     """
     if out.is_dir():
@@ -49,34 +57,55 @@ def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
     settings: dict[str, list[FinishedRun]] = {}
     for run in runs:
         settings.setdefault(run.comparable, []).append(run)
-    verdicts = judge(CIFAR_CLAIMS, runs)
-    sections, figures = [], []
-    for number, group in enumerate(settings.values(), start=1):
-        figure = training_curves(group)
-        stem = out.parent / "figures" / f"training-curves{'' if len(settings) == 1 else f'-{number}'}"
-        svg, png = as_svg(figure), as_png(figure)
-        write_text(stem.with_suffix(".svg"), svg)
-        write_bytes(stem.with_suffix(".png"), png)
-        figures += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-        sections.append(_section(group, verdicts, svg, f"figures/{stem.name}.png"))
-    markdown = out.with_suffix(".md")
-    write_text(out, _template("page.html.j2").render(sections=sections, version=__version__, caption=CAPTION))
-    write_text(markdown, _template("page.md.j2").render(sections=sections, version=__version__, caption=CAPTION))
-    return Written(out, markdown, tuple(figures), tuple(verdicts))
+    errors = _errors(runs, out.parent)
+    sections = [
+        _section(group, errors, out.parent, "" if len(settings) == 1 else f"-{number}")
+        for number, group in enumerate(settings.values(), start=1)
+    ]
+    values = {"sections": sections, "version": __version__, "caption": CAPTION, "heading": heading(runs)}
+    write_text(out, _template("page.html.j2").render(values))
+    write_text(out.with_suffix(".md"), _template("page.md.j2").render(values))
+    figures = [file for section in sections for file in section["curves"].files]
+    figures += [file for found in errors.values() if found for file in found.files]
+    verdicts = [verdict for section in sections for verdict in section["judged"]]
+    return Written(out, out.with_suffix(".md"), tuple(figures), tuple(verdicts))
 
 
-def _section(runs: list[FinishedRun], verdicts: Sequence[Verdict], svg: str, picture: str) -> dict[str, Any]:
-    first = runs[0]
+def heading(runs: Sequence[FinishedRun]) -> str:
+    """What the page is about: the paper's comparison where both kinds of network are there, else which networks."""
+    if len({run.residual for run in runs}) > 1:
+        return "Plain against residual"
+    networks, data = (
+        list(dict.fromkeys(names)) for names in zip(*((run.title, run.data_title) for run in runs), strict=True)
+    )
+    few = ", ".join(networks) if len(networks) <= NAMED else f"{len(networks)} networks"
+    return f"{few} on {', '.join(data) if len(data) <= NAMED else f'{len(data)} data sets'}"
+
+
+def _errors(runs: Sequence[FinishedRun], beside: Path) -> dict[str, Errors | None]:
+    """The errors of the runs that kept them, by directory; None where a later test took the place of the run's own."""
+    read = {run.directory: (run, scored) for run in runs if (scored := read_scored(run))}
+    own = [directory for directory, (_, scored) in read.items() if scored.own]
+    marks = {directory: f"-{number}" if len(own) > 1 else "" for number, directory in enumerate(own, start=1)}
+    return {
+        directory: errors_of(*found, beside, marks[directory]) if directory in marks else None
+        for directory, found in read.items()
+    }
+
+
+def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None], beside: Path, mark: str) -> dict[str, Any]:
+    first, judged = runs[0], judge(CIFAR_CLAIMS, runs)
     return {
         "setting": first.setting,
-        "recipe": first.experiment.recipe,
+        "how": how_trained(runs),
         "headings": HEADINGS,
         "rows": rows_of(runs),
-        "verdicts": [verdict for verdict in verdicts if verdict.setting == first.setting],
-        "runs": runs,
-        "classes": list(first.result["by_class"]),
-        "svg": svg,
-        "picture": picture,
+        "judged": judged,
+        "verdicts": judged if any(verdict.answer != "not tested" for verdict in judged) else [],
+        "by_class": by_class(runs),
+        "errors": [found for run in runs if (found := errors.get(run.directory))],
+        "retested": [run.title for run in runs if errors.get(run.directory, run) is None],
+        "curves": draw(training_curves(runs), beside, f"training-curves{mark}"),
         "deviations": deviations([run.experiment for run in runs]),
         "environment": {key: first.environment.get(key) for key in SHOWN},
     }
@@ -92,4 +121,5 @@ def _template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["md"] = markdown
     return environment.get_template(name)

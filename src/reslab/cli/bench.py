@@ -1,0 +1,89 @@
+"""``reslab bench``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Precision
+from reslab.core.files import write_json
+from reslab.report.speed import HEADINGS, speed_place, speed_rows, speed_sentences
+
+if TYPE_CHECKING:
+    from reslab.experiments.bench.asked import Asked, Report
+
+Kind = Literal["train", "loader", "infer"]
+DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
+    "train": {"model": "resnet18", "batch": 32, "rounds": 9},
+    "loader": {"batch": 64, "rounds": 5},
+    "infer": {"model": "resnet50", "batch": 16, "rounds": 9},
+}
+WITHOUT: Final[dict[Kind, tuple[str, ...]]] = {
+    "train": (),
+    "loader": ("model", "precision", "device"),
+    "infer": ("data", "workers"),
+}
+
+
+def bench(
+    kind: Kind,
+    /,
+    *,
+    model: str | None = None,
+    batch: int | None = None,
+    rounds: int | None = None,
+    precision: Precision | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Measure speed here against rivals that take turns with it, and say which settings are best.
+
+    Args:
+        kind: train (a step, and the loop with its data), loader (reading photographs) or infer.
+        model: as `reslab list models` has it; by default resnet18 for train, resnet50 for infer.
+        batch: pictures a step; by default 32 for train, 64 for loader, 16 for infer.
+        rounds: in which each side has its turn; by default 9, and 5 for loader.
+        precision: of our side: auto, fp32 or bf16; auto tries both where bf16 is native.
+        data: a folder of photographs, or what `reslab train` takes; by default random pictures in memory.
+        workers: processes that read ahead; by default one a core for photographs, none for small pictures.
+        device: auto, cpu or cuda.
+        out: a file for the JSON document.
+        json: print one JSON document.
+    """
+    asked: dict[str, Any] = {
+        "model": model,
+        "batch": batch,
+        "rounds": rounds,
+        "precision": precision,
+        "data": data,
+        "workers": workers,
+        "device": device,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    idle = [key for key in WITHOUT[kind] if key in given]
+    if idle:
+        raise SpecError(f"--{idle[0]} has no effect on bench {kind}")
+    from reslab.experiments.bench.asked import Asked
+
+    found = _measure(kind, Asked(**{**DEFAULTS[kind], **given})).as_json()
+    if out is not None:
+        write_json(out, found)
+    if json:
+        print_json(found)
+        return
+    print_table(HEADINGS, speed_rows(found), speed_place(found))
+    stdout().print()
+    for sentence in speed_sentences(found):
+        stdout().print(sentence)
+
+
+def _measure(kind: Kind, asked: "Asked") -> "Report":
+    from reslab.experiments.bench.infer import bench_infer
+    from reslab.experiments.bench.loader import bench_loader
+    from reslab.experiments.bench.train import bench_train
+
+    measure = {"train": bench_train, "loader": bench_loader, "infer": bench_infer}[kind]
+    return measure(asked, lambda text: say(f"reslab bench {kind}: {text}"))

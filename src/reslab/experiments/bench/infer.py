@@ -1,0 +1,56 @@
+"""Inference: a bare eager forward pass and ours, in turn, on pictures that lie ready."""
+
+from functools import partial
+
+import torch
+
+from reslab.core.experiment import ModelSpec
+from reslab.evaluation.scores import View, score
+from reslab.experiments.bench.advice import infer_advice
+from reslab.experiments.bench.asked import Asked, Note, Report
+from reslab.experiments.bench.steps import Untimed, bare_inference, batches, measured_step, precisions
+from reslab.experiments.bench.timing import Turn, compare, interleave, once, waiting_for
+from reslab.experiments.environment import choose_device, environment
+from reslab.experiments.names import INPUT_SIZES, parse_name
+from reslab.experiments.networks import build
+from reslab.training.precision import Resolved, autocast
+
+
+def bench_infer(asked: Asked, note: Note) -> Report:
+    """Measure inference with ``asked.model``: ours is what `reslab evaluate` does with a batch.
+
+    Raises:
+        SpecError: no such network or device.
+    """
+    device = choose_device(asked.device)
+    side = INPUT_SIZES[parse_name(asked.model).family]
+    spec, wait = ModelSpec(name=asked.model), waiting_for(device)
+    ours = build(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+
+    def make(batch: int, precision: Resolved) -> Untimed:
+        images = ready(batch, side, device).contiguous(memory_format=torch.channels_last)
+        view = View(images, torch.zeros(batch, dtype=torch.int64), torch.arange(batch))
+        return partial(score, ours, [view], batch, autocast(device, precision))
+
+    tried = precisions(asked.precision, device, note)
+    note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {asked.rounds} rounds")
+    rival = once(bare_inference(build(spec).to(device), ready(asked.batch, side, device)), wait)
+    sides: dict[str, Turn] = {name: once(make(asked.batch, name), wait) for name in tried}
+    times = interleave(sides | {"eager": rival}, asked.rounds)
+    rates = batches(make, tried[0], asked, wait, note)
+    names = {"eager": "bare eager fp32 NCHW", **{other: f"inference in {other}" for other in tried[1:]}}
+    return Report(
+        rows=[
+            compare(f"inference against {text}", asked.model, asked.batch, times[tried[0]], times[other])
+            for other, text in names.items()
+        ],
+        advice=infer_advice(measured_step({name: times[name] for name in tried}, rates, asked.batch, device)),
+        rounds=asked.rounds,
+        environment=environment(device, tried[0]),
+        settings={"kind": "infer", "model": asked.model, "batch": asked.batch},
+    )
+
+
+def ready(batch: int, side: int, device: torch.device) -> torch.Tensor:
+    """Noise of ``side`` pixels squared: float32 (B, 3, side, side)."""
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)

@@ -1,0 +1,141 @@
+"""Reading photographs: one core against Pillow, worker processes against one and against threads."""
+
+import importlib.metadata
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reslab.core.errors import DataError, SpecError
+from reslab.core.experiment import Photographs
+from reslab.data import chance
+from reslab.data.photographs import PhotoFolder, TrainingCrops
+from reslab.data.pool import in_order
+from reslab.data.source import find_data
+from reslab.experiments.bench.advice import loader_advice
+from reslab.experiments.bench.asked import Asked, Note, Report
+from reslab.experiments.bench.rival import NaiveCrops, threaded
+from reslab.experiments.bench.timing import Row, Turn, compare, drain, interleave, once, rate, steady, waiting_for
+from reslab.experiments.environment import environment
+from reslab.experiments.session import workers_for
+
+SAMPLE: Final = 512  # pictures: enough for a mean, few enough to stay in the page cache
+SEED: Final = 0
+ENDLESS: Final = 10**9  # batches
+CPU: Final = torch.device("cpu")
+
+
+def bench_loader(asked: Asked, note: Note) -> Report:
+    """Measure reading of the photographs at ``asked.data``.
+
+    Raises:
+        SpecError: no data, or no workers.
+        DataError: they are no photographs, or one cannot be read.
+    """
+    photos = sample(photographs(asked.data))
+    workers = workers_for(photos, asked.workers)
+    if not workers:
+        raise SpecError("--workers must be at least 1 for bench loader, which always measures one core besides")
+    exact = Photographs(decode="exact")
+    fast_crops = TrainingCrops(photos, Photographs(), asked.batch, SEED)
+    exact_crops, rival = (kind(photos, exact, asked.batch, SEED) for kind in (TrainingCrops, NaiveCrops))
+    note(f"{len(photos)} photographs of {photos.name}, read once and compared")
+    differences = {name: difference(ours, rival) for name, ours in (("fast", fast_crops), ("exact", exact_crops))}
+    note(f"batches of {asked.batch}, {workers} workers, {asked.rounds} rounds")
+    one_core = {"fast": one_batch(fast_crops), "exact": one_batch(exact_crops), "rival": one_batch(rival)}
+    times = interleave(one_core | crowds(fast_crops, workers), asked.rounds)
+    rates = {1: rate(asked.batch, times["one worker"]), workers: rate(asked.batch, times["workers"])}
+    versions = {name: importlib.metadata.version(name) for name in ("pillow", "simplejpeg")}
+    return Report(
+        rows=_rows(times, asked.batch, workers),
+        advice=loader_advice(rates),
+        rounds=asked.rounds,
+        environment=environment(CPU, "fp32") | versions,
+        settings={
+            "kind": "loader",
+            "batch": asked.batch,
+            "data": photos.name,
+            "pictures": len(photos),
+            "workers": workers,
+        },
+        differences=differences,
+    )
+
+
+def photographs(place: str | None) -> PhotoFolder:
+    """The training photographs at ``place``.
+
+    Raises:
+        SpecError: no place.
+        DataError: they are no photographs.
+    """
+    if place is None:
+        raise SpecError("bench loader reads photographs: --data FOLDER")
+    pictures = find_data(place).read("train")
+    if not isinstance(pictures, PhotoFolder):
+        raise DataError(f"bench loader reads photographs, and {place} holds small pictures, which lie in memory")
+    return pictures
+
+
+def sample(photos: PhotoFolder, most: int = SAMPLE) -> PhotoFolder:
+    """The same ``most`` photographs on every machine, in the folder's order."""
+    chosen = np.sort(chance.order(SEED, 0, len(photos))[:most])
+    return replace(photos, index=photos.index.subset(chosen))
+
+
+def difference(ours: TrainingCrops, rival: TrainingCrops) -> dict[str, float]:
+    """How far the values of all crops of one epoch lie apart, of 255: on average, and with their signs."""
+    apart = signed = values = 0
+    for task in range(0, len(ours.photos), ours.batch):
+        gap = _made(ours, task) - _made(rival, task)
+        apart, signed, values = apart + int(np.abs(gap).sum()), signed + int(gap.sum()), values + gap.size
+    return {"mean_absolute": round(apart / values, 4), "bias": round(signed / values, 4)}
+
+
+def one_batch(work: TrainingCrops) -> Turn:
+    """A turn of one batch in this process; each turn takes the next."""
+    stream = in_order(work, _tasks(work))
+    return once(partial(next, stream), waiting_for(CPU))
+
+
+def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
+    """Turns of one worker, of all workers, and of as many threads."""
+
+    def turn(stream: Callable[[], Generator[Any, None, None]], width: int) -> float:
+        with closing(stream()) as batches:
+            return steady(batches, width, drain, waiting_for(CPU))
+
+    return {
+        "one worker": partial(turn, partial(_processes, work, 1), 1),
+        "workers": partial(turn, partial(_processes, work, workers), workers),
+        "threads": partial(turn, partial(threaded, work, _tasks(work), workers), workers),
+    }
+
+
+def _processes(work: TrainingCrops, workers: int) -> Generator[Any, None, None]:
+    yield from in_order(work, _tasks(work), workers)
+
+
+def _tasks(work: TrainingCrops) -> range:
+    return range(0, ENDLESS * work.batch, work.batch)
+
+
+def _made(work: TrainingCrops, task: int) -> NDArray[np.int16]:
+    out = np.empty(work.room, np.uint8)
+    work(task, out, lambda _item: None)
+    return out.astype(np.int16)
+
+
+def _rows(times: Mapping[str, Sequence[float]], batch: int, workers: int) -> list[Row]:
+    compared = [
+        ("fast path against Pillow full decode and resize, one core", "fast", "rival"),
+        ("exact path against Pillow full decode and resize, one core", "exact", "rival"),
+        (f"loader with {workers} workers against one", "workers", "one worker"),
+        (f"loader with {workers} workers against {workers} threads", "workers", "threads"),
+    ]
+    return [compare(name, None, batch, times[ours], times[other]) for name, ours, other in compared]

@@ -1,0 +1,44 @@
+"""The loader's rivals: what anybody would write with Pillow, and threads in the place of processes."""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from reslab.data.photographs import Incident, TrainingCrops
+from reslab.data.pool import Work
+from reslab.experiments.bench.timing import AHEAD
+from reslab.transforms.photographs import Crop, Pixels
+
+
+def naive_crop(picture: Image.Image, window: Crop, *, mirrored: bool) -> Pixels:
+    """Resize the whole picture, antialiased bilinear, take the crop, mirror it: uint8 (side, side, 3)."""
+    resized = picture.resize(window.resized, Image.Resampling.BILINEAR)
+    crop = resized.crop((window.left, window.top, window.left + window.side, window.top + window.side))
+    return np.asarray(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop)
+
+
+class NaiveCrops(TrainingCrops):
+    """The same pictures and windows as `TrainingCrops`; Pillow decodes each picture whole."""
+
+    def crop(self, epoch: int, number: int, _enlarged: list[Incident]) -> Pixels:
+        """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3)."""
+        with Image.open(self.photos.root / self.photos.index.path(number)) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            picture = image if image.mode == "RGB" else image.convert("RGB")
+            window, mirrored = self._window(epoch, number, picture.size)
+            return naive_crop(picture, window, mirrored=mirrored)
+
+
+def threaded(work: Work[Any], tasks: Sequence[int], threads: int) -> Generator[None, None, None]:
+    """Do ``tasks`` in ``threads`` of this process, as far ahead and in the same order as the pool's processes."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Any]] = deque()
+        for task in tasks:
+            begun.append(pool.submit(work, task, np.empty(work.room, np.uint8), lambda _item: None))
+            if len(begun) == AHEAD * threads:
+                begun.popleft().result()
+                yield

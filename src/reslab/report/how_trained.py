@@ -1,0 +1,67 @@
+"""What was done to the pictures and the weights, in sentences."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from reslab.core.experiment import Photographs, Recipe, Start
+from reslab.report.finished import FinishedRun
+
+DIGITS: Final = 12  # of a digest: enough to tell files apart
+
+
+def how_trained(runs: Sequence[FinishedRun]) -> str:
+    """How comparable runs were trained and tested."""
+    experiment = runs[0].experiment
+    sentences = [
+        f"{'; '.join(_training(experiment.recipe))}.",
+        _start(experiment.start) if experiment.start else "",
+        f"The error is that of the last step, on {_view(experiment.recipe.photographs)}.",
+        *(_replaced(run) for run in runs if run.result.get("replaced")),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _training(recipe: Recipe) -> tuple[str, ...]:
+    steps = ", ".join(f"{step:,}" for step in recipe.drop_steps())
+    drops = f", divided by {recipe.schedule.divide_by:g} at steps {steps}" if steps else ", constant"
+    return (
+        f"Rate {recipe.optim.lr}{drops}",
+        f"momentum {recipe.optim.momentum}",
+        f"weight decay {recipe.optim.weight_decay}",
+        _crops(recipe),
+        f"batch normalisation over {recipe.bn_group} pictures",
+        "warm-up" if recipe.schedule.warm_up else "no warm-up",
+    )
+
+
+def _crops(recipe: Recipe) -> str:
+    photographs = recipe.photographs
+    if photographs is None:
+        return f"crops from {recipe.augment.pad} padded pixels{' and mirror images' if recipe.augment.flip else ''}"
+    crop, (low, high) = photographs.contract.crop, photographs.scale
+    drawn = f"random crops of {crop}x{crop} pixels{' and mirror images' if photographs.flip else ''}"
+    scale = f"of {low}" if low == high else f"drawn from {low} to {high}"
+    return f"{drawn}, of pictures with a shorter side {scale}"
+
+
+def _view(photographs: Photographs | None) -> str:
+    if photographs is None:
+        return "a single view"
+    crop, side = photographs.contract.crop, photographs.contract.shorter_side
+    return f"the central {crop}x{crop} pixels of pictures with a shorter side of {side}"
+
+
+def _start(start: Start) -> str:
+    began = f"Training began from trained weights (sha256 {start.weights[:DIGITS]}) with a new classifier;"
+    rest = "all other layers learned at the same rate" if start.body_rate == 1 else ""
+    rest = rest or f"all other layers learned at {start.body_rate:g} of its rate"
+    frozen = f", but {', '.join(start.freeze)} kept what they had" if start.freeze else ""
+    return f"{began} {rest}{frozen}."
+
+
+def _replaced(run: FinishedRun) -> str:
+    samples = run.experiment.recipe.steps * run.experiment.recipe.batch
+    return (
+        f"{run.title}, seed {run.experiment.seed}: in {run.result['replaced']:,} of {samples:,} training samples"
+        " another picture took the place of one that could not be used; the run's replaced_pictures.json names them."
+    )

@@ -1,0 +1,49 @@
+"""What `reslab bench` measured, as a table and sentences: the same on a terminal and in docs/speed.md."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+HEADINGS: Final = ("", "images/s", "rival", "ratio", "lowest", "highest")
+
+
+def speed_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The rows as texts: rates in images/s, the median ratio, and the lowest and highest of all rounds."""
+    return [
+        (
+            row["name"],
+            f"{row['rate']:,.0f}",
+            f"{row['rival_rate']:,.0f}",
+            *(f"{ratio:.2f}" for ratio in (row["ratio"], min(row["ratios"]), max(row["ratios"]))),
+        )
+        for row in found["rows"]
+    ]
+
+
+def speed_sentences(found: dict[str, Any]) -> Iterator[str]:
+    """What differs from the rival's pixels, what limits, and which settings are best here."""
+    for path, gap in found.get("differences", {}).items():
+        yield (
+            f"The {path} path's values differ from Pillow's full decode and resize by {gap['mean_absolute']:.2f} of 255"
+            f" on average, with their signs by {gap['bias']:+.2f}."
+        )
+    yield from found["advice"]["because"]
+
+
+def speed_place(found: dict[str, Any]) -> str:
+    """Where it was measured, with which versions, in how many rounds."""
+    where, settings = found["environment"], found["settings"]
+    versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "pillow", "simplejpeg") if name in where)
+    processor = where["processor"] if where["device"] == "cpu" else f"{where['device']} beside {where['processor']}"
+    pictures = f"{settings['pictures']} photographs of {settings['data']}, " if "pictures" in settings else ""
+    return (
+        f"{pictures}{where['precision']}, n={found['rounds']} rounds, {processor}, {where['capability']},"
+        f" {where['cores']} cores, {where['threads']} threads, {versions}"
+    )
+
+
+def speed_command(found: dict[str, Any]) -> str:
+    """The command that measures the same; a folder is named without its place."""
+    settings = found["settings"]
+    flags = {key: settings.get(key) for key in ("model", "data", "batch", "workers")}
+    words = [f"--{key} {value}" for key, value in flags.items() if value is not None]
+    return " ".join(["reslab bench", settings["kind"], *words, f"--rounds {found['rounds']}"])
