@@ -25,8 +25,8 @@ check: $(READY)
 docs: $(READY)  ## write the generated part of README.md again
 	$(BIN)/python tools/readme.py
 
-bench: $(READY)  ## speed against a bare loop, in one run
-	$(BIN)/python benchmarks/training_step.py
+bench: $(READY)  ## speed of training against a bare step, in one run
+	$(BIN)/reslab bench train --model cifar-resnet20 --batch 128
 
 clean:
 	rm -rf .venv demo

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reslab.core.files import write_bytes, write_text
 from reslab.core.rundir import find_runs
@@ -18,12 +19,13 @@ from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import judge
 from reslab.report.figure import as_png, training_curves
 from reslab.report.finished import FinishedRun, finished
+from reslab.report.speed import SPEED_HEADINGS, speed_command, speed_place, speed_rows, speed_sentences
 from reslab.report.table import HEADINGS, rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "degradation-embedded"
 FIGURE = ROOT / "docs" / "demo.png"
-SPEED = ROOT / "results" / "speed" / "resnet20-cpu-avx2.json"
+SPEED = ROOT / "results" / "speed"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -47,16 +49,17 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def speed_table() -> str:
-    """The rows of the benchmark and the machine they were measured on."""
-    found = json.loads(SPEED.read_text(encoding="utf-8"))
-    rows = [
-        (row["name"], f"{row['rate']:.0f}", f"{row['rival_rate']:.0f}", f"**{row['ratio']:.2f}**", str(found["rounds"]))
-        for row in found["rows"]
-    ]
-    where = found["environment"]
-    machine = f"{where['processor']}, {where['capability']}, {where['threads']} threads, torch {where['torch']}"
-    return markdown_table(("", "images/s", "rival", "ratio", "rounds"), rows) + f"\nMeasured on {machine}.\n"
+def speed_tables() -> str:
+    """What each file of `reslab bench` says, training first: command, rows, place and advice."""
+    kept = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(SPEED.glob("*.json"), reverse=True)]
+    return "\n".join(speed_table(found) for found in kept if "settings" in found)
+
+
+def speed_table(found: dict[str, Any]) -> str:
+    """One measurement."""
+    advice = "".join(f"- {sentence}\n" for sentence in speed_sentences(found))
+    table = markdown_table(SPEED_HEADINGS, speed_rows(found))
+    return f"`{speed_command(found)}`\n\n{table}\n{speed_place(found)}.\n\n{advice}"
 
 
 def generated(path: Path, parts: dict[str, str]) -> str:
@@ -80,7 +83,7 @@ def main() -> None:
     runs = finished(find_runs([RUNS]))
     readme, speed = ROOT / "README.md", ROOT / "docs" / "speed.md"
     parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "deviations": as_markdown(list(LEDGER))}
-    wanted = {readme: generated(readme, parts), speed: generated(speed, {"speed": speed_table()})}
+    wanted = {readme: generated(readme, parts), speed: generated(speed, {"speed": speed_tables()})}
     if options.check:
         stale = [path.name for path, text in wanted.items() if text != path.read_text(encoding="utf-8")]
         sys.exit(f"out of date: {', '.join(stale)}" if stale else 0)

@@ -24,6 +24,9 @@ FLAGS = {
     },
     "claims": {"--json"},
     "report": {"--out", "--json"},
+    "bench": {
+        *("--model", "--batch", "--rounds", "--precision", "--data", "--workers", "--device", "--out", "--json"),
+    },
 }
 
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,13 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from reslab.core.experiment import Experiment, ModelSpec, Recipe
+from reslab.core.contract import Contract
+from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
 from reslab.experiments.execute import Job, Outcome, execute
 from reslab.experiments.notify import Notify
+from reslab.training import checkpoint
 
 CLASSES = tuple("abcdefghij")
+WALL_CLOCK = {"seconds", "images_per_second"}
 
 
 def noise(split: Split, count: int, seed: int) -> Pictures:
@@ -50,3 +54,58 @@ def carry_out(tiny: Experiment, splits: dict[Split, Pictures]) -> Callable[..., 
             return execute(experiment, Job(data="embedded", out=out, **job), notify or Notify())
 
     return session
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(tiny: Experiment) -> Experiment:
+    """On crops of 32 pixels; 7 batches of 8 cross two boundaries of epochs of 24 pictures."""
+    photographs = Photographs(contract=Contract(shorter_side=32, crop=32), scale=(32, 40))
+    recipe = Recipe(
+        steps=7, batch=8, bn_group=4, log_every=1, evaluate_every=3, precision="fp32", photographs=photographs
+    )
+    return Experiment(model=tiny.model, data="folder", recipe=recipe)
+
+
+@pytest.fixture(scope="session")
+def photos(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of ten pictures, of which eight are trained on; nobody may change them."""
+    return folder_of(tmp_path_factory.mktemp("photos") / "trees")
+
+
+@pytest.fixture(scope="session")
+def train_on(tiny_photos: Experiment) -> Callable[..., Outcome]:
+    """Execute an experiment on a folder of photographs, as a new process would begin."""
+
+    def session(
+        photos: Path, out: Path, experiment: Experiment = tiny_photos, notify: Notify | None = None, **job: Any
+    ) -> Outcome:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return execute(
+                experiment, Job(**{"data": str(photos), "out": out, "workers": 0, **job}), notify or Notify()
+            )
+
+    return session
+
+
+@pytest.fixture(scope="session")
+def numbers_of() -> Callable[[Path], dict[str, Any]]:
+    """Every number of a finished run on photographs that comes from no clock, under a name of its own."""
+
+    def read(run: Path) -> dict[str, Any]:
+        found = checkpoint.newest(run / "checkpoints", pytest.fail)
+        assert found is not None
+        numbers: dict[str, Any] = {
+            f"{part} {name}": (tensor.dtype, tuple(tensor.shape), tensor.contiguous().numpy().tobytes())
+            for part, tensors in found.parts.items()
+            for name, tensor in tensors.items()
+        }
+        for place, line in enumerate((run / "metrics.jsonl").read_text().splitlines()):
+            numbers[f"metrics {place}"] = {k: v for k, v in json.loads(line).items() if k not in WALL_CLOCK}
+        result = json.loads((run / "result.json").read_text())
+        numbers["result"] = {key: value for key, value in result.items() if key not in WALL_CLOCK}
+        scores = sorted((run / "scores" / "center-val").iterdir())
+        kept = [*scores, *sorted((run / "pictures").iterdir()), run / "replaced_pictures.json"]
+        return numbers | {str(file.relative_to(run)): file.read_bytes() for file in kept if file.exists()}
+
+    return read

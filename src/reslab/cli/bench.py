@@ -7,7 +7,7 @@ from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Precision
 from reslab.core.files import write_json
-from reslab.report.speed import HEADINGS, speed_place, speed_rows, speed_sentences
+from reslab.report.speed import SPEED_HEADINGS, speed_place, speed_rows, speed_sentences
 
 if TYPE_CHECKING:
     from reslab.experiments.bench.asked import Asked, Report
@@ -74,8 +74,8 @@ def bench(
     if json:
         print_json(found)
         return
-    print_table(HEADINGS, speed_rows(found), speed_place(found))
-    stdout().print()
+    print_table(SPEED_HEADINGS, speed_rows(found))
+    stdout().print(f"\n{speed_place(found)}\n")
     for sentence in speed_sentences(found):
         stdout().print(sentence)
 

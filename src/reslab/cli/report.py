@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from reslab.cli.output import print_json, print_table, stdout
 from reslab.core.rundir import find_runs
 from reslab.report.cifar_claims import CIFAR_CLAIMS
@@ -45,18 +43,16 @@ def report(*runs: Path, out: Path = Path("report.html"), json: bool = False) -> 
         return
     for comparable in dict.fromkeys(run.comparable for run in read):
         group = [run for run in read if run.comparable == comparable]
-        print_table(HEADINGS, [row.cells for row in rows_of(group)], escape(group[0].setting))
+        print_table(HEADINGS, [row.cells for row in rows_of(group)], group[0].setting)
         stdout().print()
-    stdout().print(
-        f"written: {escape(str(written.html))}, {escape(str(written.markdown))} and {len(written.figures)} figures"
-    )
+    stdout().print(f"written: {written.html}, {written.markdown} and {len(written.figures)} figures")
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """Each verdict with its comparisons."""
     for verdict in verdicts:
         stdout().print(f"{verdict.claim.identifier}  {verdict.answer:13}  {verdict.claim.statement}")
-        stdout().print(f"    on {escape(verdict.setting)}: {verdict.judged_on}")
+        stdout().print(f"    on {verdict.setting}: {verdict.judged_on}")
         for seed, findings in verdict.findings.items():
             for finding in findings:
                 numbers = finding.numbers

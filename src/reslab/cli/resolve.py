@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reslab.experiments.fine_tune import Weights
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Asked:
     """What decides the experiment among the flags of ``train``."""
 

@@ -59,18 +59,8 @@ def train(
     source = find_data(data)
     begun = start or StartFlags()
     weights = None if begun.begin is None else _weights(begun.begin, job)
-    asked = Asked(
-        recipe=recipe,
-        spec=spec,
-        network=network or NetworkFlags(),
-        settings=settings or RecipeFlags(),
-        photographs=photographs or PhotoFlags(),
-        start=begun,
-        optim=optim,
-        epochs=epochs,
-        seed=seed,
-    )
-    experiment = resolve(asked, source, weights)
+    parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
+    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed), source, weights)
     if dry_run:
         _print_spec(experiment, as_json=json)
         return 0

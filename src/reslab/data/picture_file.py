@@ -38,6 +38,9 @@ MAGIC: Final = (
 )
 ORIENTATION: Final = 0x0112  # EXIF tag
 BITS_PER_SAMPLE: Final = 258  # TIFF tag
+DEPTHS: Final = (1, 2, 4, 8, 16, 32)  # bits a sample; 32 are refused when their mode is seen
+START_OF_SCAN, END_OF_IMAGE, FILL = 0xDA, 0xD9, 0xFF  # JPEG markers
+WITHOUT_LENGTH: Final = (0x00, 0x01, FILL, *range(0xD0, 0xD9))  # stuffed bytes, fill bytes, restarts, start of image
 PLAIN_JPEG: Final = ("YCbCr", "RGB", "Gray")
 
 
@@ -98,10 +101,7 @@ def read_header(data: bytes) -> Header:
     kind = _kind(data)
     if kind is None:
         raise PictureError("is not a JPEG, PNG, WebP, BMP, GIF or TIFF picture")
-    header = _jpeg_header(data) if kind == "JPEG" else _other_header(data, kind)
-    if header.width * header.height > MAX_PIXELS:
-        raise PictureError(f"claims {header.width:,} x {header.height:,} pixels, more than {MAX_PIXELS:,}")
-    return header
+    return _jpeg_header(data) if kind == "JPEG" else _other_header(data, kind)
 
 
 @contextmanager
@@ -117,6 +117,8 @@ def pillow() -> Iterator[None]:
             yield
         except PictureError:
             raise
+        except Image.DecompressionBombError:
+            raise PictureError(f"claims more than {MAX_PIXELS:,} pixels") from None
         except Exception as error:
             why = " ".join(str(error).split()) or type(error).__name__
             raise PictureError(f"is damaged: {why}") from None
@@ -131,15 +133,42 @@ def _kind(data: bytes) -> str | None:
 def _jpeg_header(data: bytes) -> Header:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except KeyError:  # a chroma subsampling that simplejpeg decodes but cannot name
+        width, height, colours = _pillows_jpeg(data)
     except ValueError as error:
         raise PictureError(f"is damaged: its JPEG header cannot be read ({error})") from None
-    scans = data.count(b"\xff\xda")
-    if scans > MAX_SCANS:
+    _check_size(width, height)
+    if data.count(b"\xff\xda") > MAX_SCANS and (scans := _scans(data)) > MAX_SCANS:
         raise PictureError(f"is a JPEG of {scans:,} scans, more than {MAX_SCANS}")
     orientation = _jpeg_orientation(data) if b"Exif\0\0" in data else 1
     grey = ("grey",) if colours == "Gray" else ()
     ink = (colours,) if colours not in PLAIN_JPEG else ()
     return Header("JPEG", width, height, orientation, colours, (*grey, *ink, *_turned(orientation)))
+
+
+def _pillows_jpeg(data: bytes) -> tuple[int, int, str]:
+    with pillow(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return *image.size, {"L": "Gray", "RGB": "YCbCr"}.get(image.mode, image.mode)
+
+
+def _scans(data: bytes) -> int:
+    """Starts of scans up to the end of the picture; what follows it, a telephone's film say, does not count."""
+    scans, place = 0, 2
+    while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
+        marker = data[place + 1]
+        if marker == END_OF_IMAGE:
+            break
+        if marker in WITHOUT_LENGTH:
+            place += 1 if marker == FILL else 2
+            continue
+        scans += marker == START_OF_SCAN
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return scans
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"claims {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}")
 
 
 def _jpeg_orientation(data: bytes) -> int:
@@ -150,9 +179,12 @@ def _jpeg_orientation(data: bytes) -> int:
 def _other_header(data: bytes, kind: str) -> Header:
     with pillow(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
         orientation = 1 if kind == "TIFF" else _orientation(image)  # Pillow puts a TIFF upright by itself
-        deep = _sample_bits(image, data) == 16
+        _check_size(*image.size)
+        bits = _sample_bits(image, data)
+        if bits not in DEPTHS:
+            raise PictureError(f"has {bits}-bit pixels; 8 and 16 bits are read")
         notes = (
-            *(("16-bit",) if deep else ()),
+            *(("16-bit",) if bits == 16 else ()),
             *(("grey",) if image.mode in ("1", "L", "LA", "I;16", "I;16B", "I;16L") else ()),
             *(("palette",) if image.mode in ("P", "PA") and kind != "GIF" else ()),
             *(("alpha",) if image.has_transparency_data else ()),

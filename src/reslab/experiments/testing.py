@@ -98,13 +98,20 @@ def evaluate_run(
     feed = feed_for(pictures, place, workers, heard, notices)
     scores = one_view(trained.net, trained.inputs, pictures, feed, precision)
     name = trained.inputs.protocol
-    store_scores(scores, out or run.scores / f"{name}-{pictures.split}", pictures, name, precision, trained.step)
+    store_scores(scores, out or _folder(run, name, pictures, precision), pictures, name, precision, trained.step)
     return summarise(scores, pictures.classes, precision, name)
 
 
 def usual_part(source: Source) -> Part:
     """The pictures that are tested where nothing is said."""
     return "all" if isinstance(source, PictureFolder) and not source.halved else "val"
+
+
+def _folder(run: RunDirectory, protocol: str, pictures: Dataset, precision: Resolved) -> Path:
+    """Where scores go: tests of other pictures, or in another precision, never replace those of the run's own."""
+    own = (run.environment() or {}).get("data", {}).get(pictures.split) == pictures.digest
+    other = "" if own else f"-{pictures.digest[:8]}"
+    return run.scores / f"{protocol}-{pictures.split}{other}{'' if precision == 'fp32' else f'-{precision}'}"
 
 
 def _other_classes(given: tuple[str, ...], known: tuple[str, ...], run: Path) -> str:

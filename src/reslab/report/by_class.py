@@ -9,7 +9,8 @@ from reslab.report.finished import FinishedRun
 from reslab.report.labels import shortened, shown
 
 ACROSS, LETTERS = 10, 80  # classes, and letters of all their names, up to which each is a column
-WORST: Final = 20  # rows at most
+ALL: Final = 40  # classes up to which each is a row
+WORST: Final = 20  # rows where there are more
 NAME: Final = 60  # characters of a class
 
 
@@ -42,12 +43,13 @@ def _networks_down(runs: Sequence[FinishedRun]) -> ByClass:
 
 def _classes_down(runs: Sequence[FinishedRun]) -> ByClass:
     classes, note = list(runs[0].result["by_class"]), "n: pictures of the class."
-    if len(classes) > WORST:
+    if len(classes) > ALL:
         mean = " by the mean of the networks" if len(runs) > 1 else ""
         note = f"Shown are the {WORST} classes with the largest errors{mean}, of {len(classes):,}. {note}"
         classes = sorted(classes, key=lambda name: -_mean_error(runs, name))[:WORST]
     rows = [
-        (shortened(shown(name), NAME), f"{_n(runs, name):,}", *(_error(run, name) for run in runs)) for name in classes
+        (shortened(shown(name), NAME), f"{_n(runs, name):,}", *(_with_interval(run, name) for run in runs))
+        for name in classes
     ]
     columns = (f"{run.title}, seed {run.experiment.seed}" for run in runs)
     return ByClass(("class", "n", *columns), tuple(rows), note)
@@ -60,6 +62,11 @@ def _n(runs: Sequence[FinishedRun], name: str) -> int:
 def _error(run: FinishedRun, name: str) -> str:
     found = run.result["by_class"].get(name)
     return f"{found['error']:.1f}" if found else "-"
+
+
+def _with_interval(run: FinishedRun, name: str) -> str:
+    found = run.result["by_class"].get(name)
+    return "{:.1f} [{:.1f}, {:.1f}]".format(found["error"], *found["interval"]) if found else "-"
 
 
 def _mean_error(runs: Sequence[FinishedRun], name: str) -> float:

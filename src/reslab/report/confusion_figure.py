@@ -1,5 +1,6 @@
 """The confusion matrix as a picture: rows are true classes, columns answers, colour the share of a row."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from reslab.report.glyphs import drawable, fitted
 
 COUNTED: Final = 25  # classes up to which each cell has its number
 NAMED: Final = 60  # classes up to which each row and column has its name
-DRAWN: Final = 2_000  # classes up to which there is a figure: more have fewer dots than cells
+DRAWN: Final = 5_000  # classes up to which there is a figure; the matrix of so many takes 200 MB
+DOTS: Final = 400  # a side, so that one can be seen
 EMS: Final = 15  # the longest name, in multiples of the font's size
 CELL: Final = 0.44  # inches, where there is room
 SIDES: Final = (2.2, 7.4)  # inches of the matrix: the least and the most
@@ -55,8 +57,10 @@ def names_drawn(classes: Sequence[str]) -> list[str]:
 
 
 def _colour(figure: Figure, axes: Axes, shares: NDArray[np.float64], *, many: bool) -> None:
-    if many:  # a square root, so that single cells can be seen
-        mesh: Any = axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.5, 0, 100), interpolation="none")
+    if many:
+        extent = (0, len(shares), len(shares), 0)
+        norm = PowerNorm(0.3, 0, 100)  # so that single pictures can be seen
+        mesh: Any = axes.imshow(_pooled(shares), cmap=SHADES, norm=norm, interpolation="none", extent=extent)
     else:
         mesh = axes.pcolormesh(shares, cmap=SHADES, vmin=0, vmax=100, edgecolor="#e3e8ed", linewidth=0.5)
         for number in range(len(shares)):
@@ -65,16 +69,33 @@ def _colour(figure: Figure, axes: Axes, shares: NDArray[np.float64], *, many: bo
     axes.set_aspect("equal")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0 if not many else 3)
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=24, pad=0.03, ticks=[0, 5, 25, 50, 100] if many else None)
-    bar.set_label("share of the class's pictures (%)")
+    bar = figure.colorbar(
+        mesh, ax=axes, shrink=0.8, aspect=24, pad=0.03, ticks=[0, 1, 5, 20, 50, 100] if many else None
+    )
+    bar.set_label("share of the row (%)")
     bar.outline.set_visible(False)
+
+
+def dots_of(classes: int) -> int:
+    """How many classes a side share a dot of the figure; 1 while each cell has its own."""
+    return math.ceil(classes / DOTS)
+
+
+def _pooled(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest cell of each dot: a mean would hide what is rare."""
+    block, size = dots_of(len(shares)), len(shares)
+    side = math.ceil(size / block)
+    padded = np.zeros((side * block, side * block))
+    padded[:size, :size] = shares
+    pooled: NDArray[np.float64] = padded.reshape(side, block, side, block).max(axis=(1, 3))
+    return pooled
 
 
 def _name(axes: Axes, matrix: NDArray[np.int64], classes: Sequence[str], cell: float) -> None:
     names = names_drawn(classes)
     rows = [f"{name} ({n:,})" for name, n in zip(names, matrix.sum(axis=1).tolist(), strict=True)]
     middles = np.arange(len(names)) + 0.5
-    size = min(8.5, 0.85 * cell)
+    size = min(8.5, 0.72 * cell)
     slant: dict[str, Any] = {"rotation": 45 if len(names) <= COUNTED else 90, "rotation_mode": "anchor"}
     axes.set_xticks(middles, names, fontsize=size, ha="right", va="center", parse_math=False, **slant)
     axes.set_yticks(middles, rows, fontsize=size, parse_math=False)

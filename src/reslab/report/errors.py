@@ -7,7 +7,7 @@ from typing import Final
 from reslab.report.calibration import BINS, CHANCE, RESAMPLES, Calibration, calibrate
 from reslab.report.calibration_figure import reliability_figure
 from reslab.report.confusion import MOST_PAIRS, confusion, most_confused
-from reslab.report.confusion_figure import COUNTED, DRAWN, NAMED, confusion_figure, names_drawn
+from reslab.report.confusion_figure import COUNTED, DRAWN, NAMED, confusion_figure, dots_of, names_drawn
 from reslab.report.drawing import Drawing, draw
 from reslab.report.finished import FinishedRun
 from reslab.report.glyphs import drawable
@@ -107,6 +107,8 @@ def _matrix_caption(scored: Scored) -> str:
     size, n = len(scored.classes), len(scored.labels)
     what = "Numbers are pictures; colour" if size <= COUNTED else "Colour"
     text = f"Rows: true classes. Columns: answers. {what} is the share of a row; n={n:,}, {size:,} classes."
+    if (block := dots_of(size)) > 1:
+        text += f" A dot shows the largest of {block}x{block} cells."
     if size > NAMED:
         return text
     numbered = [
@@ -122,14 +124,16 @@ def _mistakes_caption(scored: Scored) -> str:
     of = f"{n:,} picture{'' if n == 1 else 's'}"
     if not wrong:
         return f"No mistake on {of}."
-    if scored.mistakes is None or len(scored.mistakes) < wrong:
-        return f"The most certain of {wrong:,} mistakes on {of}, the most certain first."
+    shown = len(scored.mistakes or ())
+    if shown < wrong:
+        return f"The {shown:,} most certain of {wrong:,} mistakes on {of}, the most certain first."
     return f"Every mistake on {of}, the most certain first: {wrong:,}."
 
 
 def _summary(found: Calibration) -> str:
     low, high = found.interval
+    chance = f"below {found.chance:.2f} % in {100 * CHANCE:.0f} % of such tests"
     return (
-        f"Expected calibration error {found.ece:.2f} % [{low:.2f}, {high:.2f}]; a perfectly calibrated network with these"
-        f" probabilities would stay below {found.chance:.2f} % in {100 * CHANCE:.0f} % of such tests; n={found.n:,}."
+        f"Expected calibration error {found.ece:.2f} % [{low:.2f}, {high:.2f}]; a perfectly calibrated network with"
+        f" these probabilities would stay {chance}; n={found.n:,}."
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-HEADINGS: Final = ("", "images/s", "rival", "ratio", "lowest", "highest")
+SPEED_HEADINGS: Final = ("", "images/s", "rival", "ratio", "lowest", "highest")
 
 
 def speed_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -11,8 +11,8 @@ def speed_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             row["name"],
-            f"{row['rate']:,.0f}",
-            f"{row['rival_rate']:,.0f}",
+            f"{row['rate']:,.1f}",
+            f"{row['rival_rate']:,.1f}",
             *(f"{ratio:.2f}" for ratio in (row["ratio"], min(row["ratios"]), max(row["ratios"]))),
         )
         for row in found["rows"]
@@ -23,21 +23,21 @@ def speed_sentences(found: dict[str, Any]) -> Iterator[str]:
     """What differs from the rival's pixels, what limits, and which settings are best here."""
     for path, gap in found.get("differences", {}).items():
         yield (
-            f"The {path} path's values differ from Pillow's full decode and resize by {gap['mean_absolute']:.2f} of 255"
-            f" on average, with their signs by {gap['bias']:+.2f}."
+            f"The {path} path's values differ from Pillow's full decode and resize by {gap['mean_absolute']:.3f} of 255"
+            f" on average; the bias is {gap['bias']:.3f}."
         )
     yield from found["advice"]["because"]
 
 
 def speed_place(found: dict[str, Any]) -> str:
-    """Where it was measured, with which versions, in how many rounds."""
+    """What was measured where, with which versions, in how many rounds."""
     where, settings = found["environment"], found["settings"]
-    versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "pillow", "simplejpeg") if name in where)
+    what = where.get("precision") or f"{settings['pictures']} photographs of {settings['data']}"
     processor = where["processor"] if where["device"] == "cpu" else f"{where['device']} beside {where['processor']}"
-    pictures = f"{settings['pictures']} photographs of {settings['data']}, " if "pictures" in settings else ""
+    versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "pillow", "simplejpeg") if name in where)
     return (
-        f"{pictures}{where['precision']}, n={found['rounds']} rounds, {processor}, {where['capability']},"
-        f" {where['cores']} cores, {where['threads']} threads, {versions}"
+        f"{what}, n={found['rounds']} rounds, {processor}, {where['capability']}, {where['cores']} cores,"
+        f" {where['threads']} threads, {versions}"
     )
 
 

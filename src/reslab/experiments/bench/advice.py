@@ -101,8 +101,8 @@ def train_advice(step: Step, reading: Reading) -> Advice:
         workers=workers,
         batch=best_batch(step.batches, step.batch),
         because=(
-            f"The {limit} limits: the step takes {step.rate:,.0f} images/s,"
-            f" the loader gives {reading.rate:,.0f} with --workers {reading.workers}.",
+            f"The {limit} limits: the step takes {_text(step.rate)} images/s,"
+            f" the loader gives {_text(reading.rate)} with --workers {reading.workers}.",
             _about_precision(step),
             _about_workers(workers, step.rate, reading),
             _about_batch(step),
@@ -117,7 +117,7 @@ def infer_advice(step: Step) -> Advice:
         precision=best_precision(step.precisions),
         batch=best_batch(step.batches, step.batch),
         because=(
-            f"The forward pass takes {step.rate:,.0f} images/s; no loader was measured.",
+            f"The forward pass takes {_text(step.rate)} images/s; no loader was measured.",
             _about_precision(step),
             _about_batch(step),
         ),
@@ -128,35 +128,39 @@ def loader_advice(rates: Mapping[int, float]) -> Advice:
     """From the rates of numbers of workers: the smallest number that is within 5 % of the fastest."""
     fastest = max(rates.values())
     workers = min(count for count, rate in rates.items() if BETTER * rate > fastest)
-    measured = ", ".join(f"{rate:,.0f} with --workers {count}" for count, rate in sorted(rates.items()))
+    measured = ", ".join(f"{_text(rate)} with --workers {count}" for count, rate in sorted(rates.items()))
     return Advice(
         limit="loader",
         workers=workers,
         because=(
             f"The loader gives {measured}, in images/s.",
-            f"--workers {workers}: a step of up to {rates[workers] / AHEAD:,.0f} images/s never waits for it.",
+            f"--workers {workers}: a step of up to {_text(rates[workers] / AHEAD)} images/s never waits for it.",
         ),
     )
 
 
 def _about_precision(step: Step) -> str:
     best = best_precision(step.precisions)
-    others = [f"{rate:,.0f} in {name}" for name, rate in step.precisions.items() if name != best]
+    others = [f"{_text(rate)} in {name}" for name, rate in step.precisions.items() if name != best]
     if others:
-        return f"--precision {best}: {step.rate:,.0f} images/s, against {', '.join(others)}."
+        return f"--precision {best}: {_text(step.rate)} images/s, against {', '.join(others)}."
     why = "no other was tried" if step.native or best == "bf16" else "bf16 is not native to this device"
     return f"--precision {best}: {why}."
 
 
 def _about_workers(workers: int, step: float, reading: Reading) -> str:
     if not workers:
-        return f"--workers 0: one core gives {reading.core:,.0f} images/s beside the step, which costs it nothing."
+        return f"--workers 0: reading {_text(reading.core)} images/s takes less than 5 % of the step's time."
     behind = AHEAD * step > workers * reading.core
     why = "every core there is, and still not 20 % ahead of the step" if behind else "the fewest that are 20 % ahead"
-    return f"--workers {workers}: one core gives {reading.core:,.0f} images/s; {why}."
+    return f"--workers {workers}: one core gives {_text(reading.core)} images/s; {why}."
 
 
 def _about_batch(step: Step) -> str:
     best = best_batch(step.batches, step.batch)
-    rates = ", ".join(f"{rate:,.0f} with {batch}" for batch, rate in sorted(step.batches.items()))
+    rates = ", ".join(f"{_text(rate)} with {batch}" for batch, rate in sorted(step.batches.items()))
     return f"--batch {best}: {rates}, in images/s."
+
+
+def _text(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"

@@ -34,16 +34,14 @@ def bench_infer(asked: Asked, note: Note) -> Report:
 
     tried = precisions(asked.precision, device, note)
     note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {asked.rounds} rounds")
-    rival = once(bare_inference(build(spec).to(device), ready(asked.batch, side, device)), wait)
+    bare = bare_inference(build(spec).to(device), ready(asked.batch, side, device))
     sides: dict[str, Turn] = {name: once(make(asked.batch, name), wait) for name in tried}
-    times = interleave(sides | {"eager": rival}, asked.rounds)
+    times = interleave({"eager": once(bare, wait), **sides}, asked.rounds)
     rates = batches(make, tried[0], asked, wait, note)
-    names = {"eager": "bare eager fp32 NCHW", **{other: f"inference in {other}" for other in tried[1:]}}
+    names = {"eager": "inference against bare eager fp32 NCHW"}
+    names |= {other: f"inference in {tried[0]} against inference in {other}" for other in tried[1:]}
     return Report(
-        rows=[
-            compare(f"inference against {text}", asked.model, asked.batch, times[tried[0]], times[other])
-            for other, text in names.items()
-        ],
+        rows=[compare(name, asked.model, asked.batch, times[tried[0]], times[rival]) for rival, name in names.items()],
         advice=infer_advice(measured_step({name: times[name] for name in tried}, rates, asked.batch, device)),
         rounds=asked.rounds,
         environment=environment(device, tried[0]),

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.data import chance
+from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder, TrainingCrops
 from reslab.data.pool import in_order
 from reslab.data.source import find_data
 from reslab.experiments.bench.advice import loader_advice
-from reslab.experiments.bench.asked import Asked, Note, Report
+from reslab.experiments.bench.asked import Asked, Note, Record, Report
 from reslab.experiments.bench.rival import NaiveCrops, threaded
 from reslab.experiments.bench.timing import Row, Turn, compare, drain, interleave, once, rate, steady, waiting_for
 from reslab.experiments.environment import environment
@@ -37,25 +38,21 @@ def bench_loader(asked: Asked, note: Note) -> Report:
         SpecError: no data, or no workers.
         DataError: they are no photographs, or one cannot be read.
     """
+    if asked.workers == 0:
+        raise SpecError("--workers must be at least 1 for bench loader, not 0: one core is always measured besides")
     photos = sample(photographs(asked.data))
     workers = workers_for(photos, asked.workers)
-    if not workers:
-        raise SpecError("--workers must be at least 1 for bench loader, which always measures one core besides")
-    exact = Photographs(decode="exact")
-    fast_crops = TrainingCrops(photos, Photographs(), asked.batch, SEED)
-    exact_crops, rival = (kind(photos, exact, asked.batch, SEED) for kind in (TrainingCrops, NaiveCrops))
+    works = crops(photos, asked.batch)
     note(f"{len(photos)} photographs of {photos.name}, read once and compared")
-    differences = {name: difference(ours, rival) for name, ours in (("fast", fast_crops), ("exact", exact_crops))}
+    differences = {name: difference(works[name], works["rival"]) for name in ("fast", "exact")}
     note(f"batches of {asked.batch}, {workers} workers, {asked.rounds} rounds")
-    one_core = {"fast": one_batch(fast_crops), "exact": one_batch(exact_crops), "rival": one_batch(rival)}
-    times = interleave(one_core | crowds(fast_crops, workers), asked.rounds)
-    rates = {1: rate(asked.batch, times["one worker"]), workers: rate(asked.batch, times["workers"])}
-    versions = {name: importlib.metadata.version(name) for name in ("pillow", "simplejpeg")}
+    sides = {name: one_batch(work) for name, work in works.items()} | crowds(works["fast"], workers)
+    times = interleave(sides, asked.rounds)
     return Report(
         rows=_rows(times, asked.batch, workers),
-        advice=loader_advice(rates),
+        advice=loader_advice({count: rate(asked.batch, times[f"{count} workers"]) for count in {1, workers}}),
         rounds=asked.rounds,
-        environment=environment(CPU, "fp32") | versions,
+        environment=_place(),
         settings={
             "kind": "loader",
             "batch": asked.batch,
@@ -78,7 +75,7 @@ def photographs(place: str | None) -> PhotoFolder:
         raise SpecError("bench loader reads photographs: --data FOLDER")
     pictures = find_data(place).read("train")
     if not isinstance(pictures, PhotoFolder):
-        raise DataError(f"bench loader reads photographs, and {place} holds small pictures, which lie in memory")
+        raise DataError(f"bench loader reads photographs, and {printable(place)} holds small pictures")
     return pictures
 
 
@@ -86,6 +83,16 @@ def sample(photos: PhotoFolder, most: int = SAMPLE) -> PhotoFolder:
     """The same ``most`` photographs on every machine, in the folder's order."""
     chosen = np.sort(chance.order(SEED, 0, len(photos))[:most])
     return replace(photos, index=photos.index.subset(chosen))
+
+
+def crops(photos: PhotoFolder, batch: int) -> dict[str, TrainingCrops]:
+    """Our two ways and the rival's to the same crops."""
+    exact = Photographs(decode="exact")
+    return {
+        "fast": TrainingCrops(photos, Photographs(), batch, SEED),
+        "exact": TrainingCrops(photos, exact, batch, SEED),
+        "rival": NaiveCrops(photos, exact, batch, SEED),
+    }
 
 
 def difference(ours: TrainingCrops, rival: TrainingCrops) -> dict[str, float]:
@@ -111,8 +118,7 @@ def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
             return steady(batches, width, drain, waiting_for(CPU))
 
     return {
-        "one worker": partial(turn, partial(_processes, work, 1), 1),
-        "workers": partial(turn, partial(_processes, work, workers), workers),
+        **{f"{count} workers": partial(turn, partial(_processes, work, count), count) for count in (1, workers)},
         "threads": partial(turn, partial(threaded, work, _tasks(work), workers), workers),
     }
 
@@ -131,11 +137,17 @@ def _made(work: TrainingCrops, task: int) -> NDArray[np.int16]:
     return out.astype(np.int16)
 
 
+def _place() -> Record:
+    facts = environment(CPU, "fp32") | {name: importlib.metadata.version(name) for name in ("pillow", "simplejpeg")}
+    return {key: fact for key, fact in facts.items() if key != "precision"}
+
+
 def _rows(times: Mapping[str, Sequence[float]], batch: int, workers: int) -> list[Row]:
+    many = f"{workers} workers"
     compared = [
         ("fast path against Pillow full decode and resize, one core", "fast", "rival"),
         ("exact path against Pillow full decode and resize, one core", "exact", "rival"),
-        (f"loader with {workers} workers against one", "workers", "one worker"),
-        (f"loader with {workers} workers against {workers} threads", "workers", "threads"),
+        (f"loader with {many} against one", many, "1 workers"),
+        (f"loader with {many} against {workers} threads", many, "threads"),
     ]
-    return [compare(name, None, batch, times[ours], times[other]) for name, ours, other in compared]
+    return [compare(name, None, batch, times[ours], times[rival]) for name, ours, rival in compared]

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,11 @@ class NaiveCrops(TrainingCrops):
 
 def threaded(work: Work[Any], tasks: Sequence[int], threads: int) -> Generator[None, None, None]:
     """Do ``tasks`` in ``threads`` of this process, as far ahead and in the same order as the pool's processes."""
+    slots = [np.empty(work.room, np.uint8) for _ in range(AHEAD * threads)]
+    begun: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        begun: deque[Future[Any]] = deque()
-        for task in tasks:
-            begun.append(pool.submit(work, task, np.empty(work.room, np.uint8), lambda _item: None))
-            if len(begun) == AHEAD * threads:
+        for task, slot in zip(tasks, cycle(slots), strict=False):
+            begun.append(pool.submit(work, task, slot, lambda _item: None))
+            if len(begun) == len(slots):
                 begun.popleft().result()
                 yield

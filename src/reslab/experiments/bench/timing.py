@@ -55,10 +55,10 @@ def once(step: Callable[[], object], wait: Wait) -> Turn:
 
 
 def steady(batches: Iterator[T], workers: int, consume: Consume[T], wait: Wait) -> float:
-    """Seconds a batch once ``workers`` read no faster than ``consume`` takes.
+    """Seconds a batch in the steady state of ``workers`` that read and a loop that takes.
 
-    What they read ahead while nobody took anything must not count, so as many batches as they may hold are taken
-    before the clock starts; and as they tend to finish together, two of each are timed.
+    As many batches as the workers may hold are taken before the clock starts: what they read ahead says nothing about
+    how fast they are. As they tend to finish together, two of each are timed.
 
     Args:
         batches: begun for this turn, and left to the caller to close, so that no worker disturbs a rival's turn.

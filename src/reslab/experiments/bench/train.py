@@ -10,6 +10,7 @@ import torch
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
+from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset, find_data
@@ -72,7 +73,7 @@ def pictures_for(asked: Asked) -> Dataset:
     pictures = find_data(asked.data).read("train")
     if family == "cifar" and isinstance(pictures, PhotoFolder):
         raise SpecError(
-            f"{asked.model} is for small pictures and {asked.data} holds photographs;"
+            f"{asked.model} is for small pictures and {printable(asked.data)} holds photographs;"
             " take resnet18 or another network of Table 1"
         )
     return pictures
@@ -124,8 +125,8 @@ class _Bench:
 
     def reading(self) -> Reading:
         """The loader alone, in one process and with all workers."""
-        one, all_ = partial(self._read, 0), partial(self._read, self.feed.workers)
-        times = interleave({"one": one, "all": all_}, fewer(self.asked.rounds))
+        sides = {name: partial(self._read, workers) for name, workers in (("one", 0), ("all", self.feed.workers))}
+        times = interleave(sides, fewer(self.asked.rounds))
         return Reading(
             rate=rate(self.asked.batch, times["all"]),
             core=rate(self.asked.batch, times["one"]),

@@ -1,0 +1,131 @@
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reslab.core.contract import Contract
+from reslab.core.experiment import Photographs
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+TINY = ("--model", "cifar-resnet8", "--batch", 8)
+ADVICE = {"limit", "precision", "workers", "batch"}
+PLACE = {"torch", "processor", "capability", "threads", "cores", "revision"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("photographs")
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        place = root / "ab"[number % 2]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (240, 300, 3), dtype=np.uint8)).save(place / f"{number}.jpg")
+    return root
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    for row in found["rows"]:
+        assert row.keys() >= {"name", "model", "rate", "rival_rate", "ratio"}
+        assert min(row["rate"], row["rival_rate"], row["ratio"]) > 0
+        assert len(row["ratios"]) == found["rounds"]
+    assert found["advice"].keys() >= ADVICE
+    assert found["environment"].keys() >= PLACE
+    return found
+
+
+def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command, tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    done = reslab("bench", "train", *TINY, "--rounds", 3, "--precision", "fp32", "--json", "--out", out)
+    found = document(done)
+    assert json.loads(out.read_text()) == found
+    assert [row["name"] for row in found["rows"]] == [
+        "step against bare eager fp32 NCHW",
+        "step with data against bare eager fp32 NCHW",
+        "step with data against step alone",
+    ]
+    assert {row["model"] for row in found["rows"]} == {"cifar-resnet8"}
+    assert found["advice"]["precision"] == "fp32"
+    assert found["advice"]["batch"] in (4, 8, 16)
+    assert found["advice"]["workers"] >= 0
+    assert found["settings"] == {"kind": "train", "model": "cifar-resnet8", "batch": 8, "data": None, "workers": 0}
+
+
+def test_train_ends_with_sentences(reslab: Command) -> None:
+    done = reslab("bench", "train", *TINY, "--rounds", 1, "--data", "embedded", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    for words in ("step with data against step alone", "limits:", "--precision", "--workers", "--batch", "n=1 rounds"):
+        assert words in done.stdout
+    assert "reslab bench train: cifar-resnet8, batch 8" in done.stderr
+
+
+def test_train_reads_photographs(reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Photographs(contract=Contract(shorter_side=64, crop=64), scale=(64, 80))
+    monkeypatch.setattr("reslab.experiments.bench.train.Photographs", lambda: small)
+    words = ("--model", "resnet18", "--batch", 2, "--rounds", 1, "--workers", 1, "--data", folder)
+    found = document(reslab("bench", "train", *words, "--json"))
+    assert found["advice"]["workers"] >= 1
+    assert found["settings"]["data"] == folder.name
+
+
+def test_loader_compares_speed_and_pixels(reslab: Command, folder: Path) -> None:
+    done = reslab("bench", "loader", "--data", folder, "--batch", 4, "--rounds", 1, "--workers", 2, "--json")
+    found = document(done)
+    assert [row["name"] for row in found["rows"]] == [
+        "fast path against Pillow full decode and resize, one core",
+        "exact path against Pillow full decode and resize, one core",
+        "loader with 2 workers against one",
+        "loader with 2 workers against 2 threads",
+    ]
+    assert found["differences"].keys() == {"fast", "exact"}
+    assert found["differences"]["exact"] == {"mean_absolute": 0, "bias": 0}
+    assert found["differences"]["fast"]["mean_absolute"] > 0
+    assert found["advice"]["limit"] == "loader"
+    assert found["advice"]["workers"] in (1, 2)
+    assert found["environment"].keys() >= {"pillow", "simplejpeg"}
+
+
+def test_loader_says_how_far_the_pixels_lie_apart(reslab: Command, folder: Path) -> None:
+    done = reslab("bench", "loader", "--data", folder, "--batch", 2, "--rounds", 1, "--workers", 1)
+    assert "The exact path's values differ from Pillow's full decode and resize by 0.000 of 255" in done.stdout
+    assert "4 photographs of" in done.stdout
+
+
+def test_infer_measures_a_forward_pass(reslab: Command) -> None:
+    found = document(reslab("bench", "infer", *TINY, "--rounds", 1, "--precision", "fp32", "--json"))
+    assert [row["name"] for row in found["rows"]] == ["inference against bare eager fp32 NCHW"]
+    assert found["advice"]["workers"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("train", "--rounds", 0), "--rounds must be at least 1, not 0"),
+        (("train", "--batch", 0), "--batch must be at least 1, not 0"),
+        (("train", "--workers", -1), "--workers must be at least 0, not -1"),
+        (("train", "--model", "resnet51"), "unknown model 'resnet51'"),
+        (("train", "--model", "cifar-resnet8", "--data", "FOLDER"), "cifar-resnet8 is for small pictures and "),
+        (("train", "--batch", 64, "--data", "FOLDER"), "fewer than one batch of 64"),
+        (("train", "--device", "tpu"), "unknown device 'tpu'"),
+        (("loader",), "bench loader reads photographs: --data FOLDER"),
+        (("loader", "--data", "embedded"), "and embedded holds small pictures"),
+        (("loader", "--data", "FOLDER", "--workers", 0), "--workers must be at least 1 for bench loader"),
+        (("loader", "--data", "FOLDER", "--model", "resnet18"), "--model has no effect on bench loader"),
+        (("infer", "--data", "embedded"), "--data has no effect on bench infer"),
+        (("trian",), "trian"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(reslab: Command, folder: Path, words: tuple[object, ...], says: str) -> None:
+    done = reslab("bench", *(folder if word == "FOLDER" else word for word in words))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("reslab: ")
+    assert says in line

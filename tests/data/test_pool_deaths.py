@@ -1,0 +1,374 @@
+"""Workers that die or hang, and parents that do."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from ctypes import c_int
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawArray
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reslab.core.errors import DataError
+from reslab.data import pool
+from reslab.data.pool import At, Buffer, in_order
+
+pytestmark = pytest.mark.timeout(60)
+
+CALM = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+TASKS = 12
+ITEMS = 3  # of a task
+PATIENCE = 0.4
+
+
+@dataclass
+class Batches:
+    """Three items a task; ``act`` hears of each task's item and of how often the task was begun before."""
+
+    act: Callable[[int, int], None] = lambda _item, _before: None
+    size: int = 10  # bytes of a result
+    room: int = 3000
+    begun: Any = field(default_factory=lambda: RawArray(c_int, TASKS))
+
+    def __call__(self, task: int, out: Buffer, at: At) -> bytes:
+        before = self.begun[task]
+        self.begun[task] += 1
+        for item in range(ITEMS * task, ITEMS * task + ITEMS):
+            at(item)
+            self.act(item, before)
+            out[1000 * (item % ITEMS) :][:1000] = item
+        return bytes([task]) * self.size
+
+    def describe(self, item: int) -> str:
+        return f"picture {item}"
+
+
+@contextmanager
+def reading(work: Batches, *options: Any) -> Iterator[Iterator[tuple[bytes, Buffer]]]:
+    """What `in_order` gives, closed at the end whatever happens."""
+    stream = in_order(work, range(TASKS), *options)
+    with closing(stream):  # type: ignore[type-var]  # a generator
+        yield stream
+
+
+def results_of(work: Batches, workers: int, heard: list[str], patience: float = 60.0) -> list[tuple[bytes, bytes]]:
+    with reading(work, workers, heard.append, patience) as found:
+        return [(result, bytes(buffer[: work.room])) for result, buffer in found]
+
+
+def undisturbed(size: int = 10) -> list[tuple[bytes, bytes]]:
+    return results_of(Batches(size=size), 0, [])
+
+
+def children() -> list[int]:
+    return sorted(child.pid or 0 for child in multiprocessing.active_children())
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_end(processes: list[int], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(alive, processes)) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(map(alive, processes))
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    yield
+    gc.collect()
+    assert multiprocessing.active_children() == []
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("end", "called"),
+    [
+        (lambda: die(signal.SIGKILL), "SIGKILL"),
+        (lambda: die(signal.SIGSEGV), "SIGSEGV"),
+        (lambda: die(signal.SIGRTMIN + 6), str(signal.SIGRTMIN + 6)),
+        (lambda: os._exit(3), "exit code 3"),
+    ],
+    ids=["SIGKILL", "SIGSEGV", "a signal without a name", "exit"],
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_worker_that_dies_at_an_item_is_named_and_replaced_and_no_result_changes(
+    end: Callable[[], None], called: str, workers: int
+) -> None:
+    heard: list[str] = []
+    work = Batches(lambda item, before: end() if item == 13 and not before else None)
+    assert results_of(work, workers, heard) == undisturbed()
+    (line,) = heard
+    assert line.startswith("loader worker ")
+    assert line.endswith(" at picture 13; it was replaced, and no batch changes")
+    assert called in line
+    assert list(work.begun) == [1] * 4 + [2] + [1] * 7
+
+
+def test_every_task_may_cost_two_workers() -> None:
+    heard: list[str] = []
+    work = Batches(lambda item, before: die(signal.SIGKILL) if item % ITEMS == 1 and before < 2 else None)
+    assert results_of(work, 2, heard) == undisturbed()
+    assert list(work.begun) == [3] * TASKS
+    assert len(heard) == 2 * TASKS
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_an_item_that_kills_three_workers_is_an_error_that_names_it(workers: int) -> None:
+    heard: list[str] = []
+    work = Batches(lambda item, _before: die(signal.SIGKILL) if item == 17 else None)
+    with pytest.raises(DataError, match=r"^loader worker \d+ died \(SIGKILL\) at picture 17; so did 2 others") as error:
+        results_of(work, workers, heard)
+    assert len(str(error.value).splitlines()) == 1
+    assert work.begun[5] == 3
+    assert len(heard) == 2
+
+
+def test_what_comes_before_an_item_that_kills_three_workers_still_comes() -> None:
+    def act(item: int, _before: int) -> None:
+        if item == 12:
+            time.sleep(0.3)
+        if item == 17:
+            die(signal.SIGKILL)
+
+    with reading(Batches(act), 2) as stream:
+        assert [next(stream)[0] for _ in range(5)] == [bytes([task]) * 10 for task in range(5)]
+        with pytest.raises(DataError, match="at picture 17"):
+            next(stream)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_killed_while_it_is_idle_changes_no_result(workers: int) -> None:
+    heard: list[str] = []
+    with reading(Batches(), workers, heard.append) as stream:
+        found = [bytes(next(stream)[1]) for _ in range(4)]
+        time.sleep(0.1)  # they have done what they could
+        killed = children()
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+        found += [bytes(buffer) for _, buffer in stream]
+    assert found == [buffer for _, buffer in undisturbed()]
+    assert 1 <= len(heard) <= workers
+    assert all(any(f"loader worker {process} died (SIGKILL)" in line for process in killed) for line in heard)
+
+
+@pytest.mark.parametrize("wait", [0.05, 0.3])
+def test_a_worker_killed_while_it_sends_a_large_result_changes_no_result(wait: float) -> None:
+    """A pipe holds 64 KiB: the rest of 8 MB waits until the parent reads, which it does at the next step."""
+    heard: list[str] = []
+    size = 8_000_000
+    work = Batches(size=size)
+    with reading(work, 2, heard.append) as stream:
+        found = [next(stream)[0]]
+        time.sleep(wait)
+        os.kill(children()[0], signal.SIGKILL)
+        found += [result for result, _ in stream]
+    assert found == [bytes([task]) * size for task in range(TASKS)]
+    assert len(heard) <= 1
+
+
+@CALM
+@given(st.dictionaries(st.integers(0, TASKS - 1), st.floats(0.0005, 0.03), max_size=6), st.sampled_from([10, 200_000]))
+def test_workers_killed_at_any_moment_change_no_result(fates: dict[int, float], size: int) -> None:
+    """A worker sets a clock at some tasks and dies when it rings: at an item, sending, waiting, or at a later task."""
+
+    def act(item: int, before: int) -> None:
+        task = item // ITEMS
+        if item % ITEMS == 0 and not before and task in fates:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, fates[task])
+        time.sleep(0.001)
+
+    heard: list[str] = []
+    assert results_of(Batches(act, size), 2, heard) == undisturbed(size)
+    assert len(heard) <= len(fates)
+    assert all("died (SIGALRM)" in line for line in heard)
+
+
+def hang(_item: int) -> None:
+    time.sleep(60)
+
+
+def stop(_item: int) -> None:
+    die(signal.SIGSTOP)
+
+
+@pytest.mark.parametrize(("way", "workers"), [(hang, 1), (stop, 2)])
+def test_a_worker_that_hangs_is_named_with_its_item_and_replaced_a_second_after_our_patience(
+    way: Callable[[int], None], workers: int
+) -> None:
+    """The best of three: what else the machine does must not decide."""
+    times = []
+    for _ in range(3):
+        heard: list[str] = []
+        work = Batches(lambda item, before: way(item) if item == 4 and not before else None)
+        begun = time.monotonic()
+        assert results_of(work, workers, heard, PATIENCE) == undisturbed()
+        times.append(time.monotonic() - begun)
+        (line,) = heard
+        assert "has hung for " in line
+        assert line.endswith(" at picture 4; it was replaced, and no batch changes")
+        if PATIENCE <= times[-1] < PATIENCE + 1:
+            break
+    assert PATIENCE <= min(times) < PATIENCE + 1
+
+
+def test_patience_is_for_an_item_and_not_for_a_task() -> None:
+    heard: list[str] = []
+    work = Batches(lambda item, _before: time.sleep(0.25 if item in (3, 4, 5) else 0))
+    assert results_of(work, 2, heard, 0.6) == undisturbed()
+    assert heard == []
+
+
+def test_a_reader_that_takes_its_time_loses_no_worker() -> None:
+    heard: list[str] = []
+    for place, _ in enumerate(in_order(Batches(), range(TASKS), 2, heard.append, 0.1)):
+        time.sleep(0.3 if place in (0, 3) else 0)
+    assert heard == []
+
+
+def test_an_item_that_hangs_three_workers_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LOOK", 0.05)
+    work = Batches(lambda item, _before: hang(item) if item == 2 else None)
+    with pytest.raises(DataError, match=r"has hung for \d+ s at picture 2; so did 2 others"):
+        results_of(work, 2, [], 0.1)
+
+
+@pytest.mark.timeout(15)
+def test_a_worker_that_stops_while_it_sends_has_hung_too() -> None:
+    """A pipe holds 64 KiB: the rest of its 8 MB is on its way when the reader comes back."""
+    size = 8_000_000
+
+    def act(item: int, before: int) -> None:
+        if item == 5 and not before:
+            time.sleep(0.1)  # the reader has left with the first result
+            signal.signal(signal.SIGALRM, lambda *_: die(signal.SIGSTOP))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+
+    heard: list[str] = []
+    with reading(Batches(act, size), 2, heard.append, PATIENCE) as stream:
+        found = [next(stream)[0]]
+        time.sleep(0.3)
+        found += [result for result, _ in stream]
+    assert found == [bytes([task]) * size for task in range(TASKS)]
+    assert len(heard) == 1
+
+
+BEGIN = """
+import multiprocessing, os, signal, sys, time
+from reslab.data.pool import in_order
+
+class Work:
+    room = 10
+    def __call__(self, task, out, at):
+        at(task)
+        time.sleep(PAUSE)
+        return bytes([task % 256]) * SIZE
+    def describe(self, item):
+        return str(item)
+
+def say(*words):
+    print(*words, flush=True)
+"""
+
+
+@contextmanager
+def program(text: str, **names: object) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own."""
+    lines = [f"{name} = {value!r}" for name, value in {"SIZE": 10, "PAUSE": 0.0, **names}.items()]
+    command = [sys.executable, "-c", "\n".join([*lines, BEGIN, text])]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def first_line(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout is not None
+    return [int(word) for word in process.stdout.readline().split()]
+
+
+@pytest.mark.parametrize(("size", "pause"), [(10, 0.0), (10, 0.3), (8_000_000, 0.0), (10, 1e6)])
+def test_workers_end_within_two_seconds_when_their_parent_is_killed(size: int, pause: float) -> None:
+    """Idle, at work, sending, and hung."""
+    ahead = "stream = in_order(Work(), range(99), 3)\nimport threading\n"
+    tell = "threading.Timer(0.3, lambda: say(*[c.pid for c in multiprocessing.active_children()])).start()\n"
+    with program(ahead + tell + "next(stream)\ntime.sleep(60)", SIZE=size, PAUSE=pause) as process:
+        workers = first_line(process)
+        assert len(workers) == 3
+        process.kill()
+        ended = all_end(workers, 2)
+        for worker in workers:
+            if alive(worker):
+                os.kill(worker, signal.SIGKILL)
+        assert ended
+
+
+def test_signals_to_the_group_leave_workers_alive_until_their_parent_ends() -> None:
+    text = """
+came = []
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _frame: came.append(number))
+stream = in_order(Work(), range(40), 2, say)
+found = [next(stream)[0][0] for _ in range(6)]
+before = sorted(child.pid for child in multiprocessing.active_children())
+say(*before)
+while len(came) < 2:
+    time.sleep(0.01)
+found += [result[0] for result, _ in stream]
+assert found == list(range(40)), found
+say("done")
+"""
+    with program(text, PAUSE=0.005) as process:
+        workers = first_line(process)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.killpg(process.pid, number)
+            time.sleep(0.1)
+            assert process.poll() is None
+        out, err = process.communicate(timeout=20)
+        assert (out, err, process.returncode) == ("done\n", "", 0)
+        assert all_end(workers, 1)
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4)])
+@pytest.mark.parametrize("pause", [0.0, 1e6])
+def test_an_interpreter_ends_although_a_stream_is_left_open(ending: str, code: int, pause: float) -> None:
+    text = f"stream = in_order(Work(), range(99), 2)\nif not PAUSE: next(stream)\n{ending}"
+    with program(text, PAUSE=pause) as process:
+        out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("", "", code)
+
+
+def test_an_interpreter_ends_although_a_stream_and_its_error_are_kept() -> None:
+    text = """
+stream = in_order(Work(), range(99), 2)
+try:
+    for _ in stream:
+        raise ValueError("kept")
+except ValueError as error:
+    kept = error
+"""
+    with program(text) as process:
+        out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("", "", 0)
