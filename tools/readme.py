@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/speed.md, and README's figure, from results/ and from the code.
+"""Write the generated parts of README.md and docs/, and README's figure, from results/ and from the code.
 
     python tools/readme.py [--check]
 
@@ -8,12 +8,16 @@ With ``--check`` nothing is written; the exit code is 1 where a file is not what
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reslab.core.errors import PictureError
 from reslab.core.files import write_bytes, write_text
 from reslab.core.rundir import find_runs
+from reslab.data.decode import decode
+from reslab.data.picture_file import read_header, read_picture
 from reslab.experiments.deviations import LEDGER, as_markdown
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import judge
@@ -62,6 +66,24 @@ def speed_table(found: dict[str, Any]) -> str:
     return f"`{speed_command(found)}`\n\n{table}\n{speed_place(found)}.\n\n{advice}"
 
 
+def kinds_table() -> str:
+    """What becomes of each kind of file that the tests build, by reading it."""
+    sys.path.insert(0, str(ROOT))
+    from tests.hostile import KINDS
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in KINDS:
+            path = kind.put(Path(folder))
+            try:
+                header = read_header(data := read_picture(path))
+                decode(data, header)
+                rows.append((path.name, ", ".join(("read", *header.notes))))
+            except PictureError as error:
+                rows.append((path.name, str(error)))
+    return markdown_table(("file", "what becomes of it"), rows)
+
+
 def generated(path: Path, parts: dict[str, str]) -> str:
     """The text of ``path`` with what stands between the marks of each part replaced."""
     text = path.read_text(encoding="utf-8")
@@ -81,9 +103,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     runs = finished(find_runs([RUNS]))
-    readme, speed = ROOT / "README.md", ROOT / "docs" / "speed.md"
+    readme, speed, photographs = ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "photographs.md"
     parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "deviations": as_markdown(list(LEDGER))}
-    wanted = {readme: generated(readme, parts), speed: generated(speed, {"speed": speed_tables()})}
+    wanted = {
+        readme: generated(readme, parts),
+        speed: generated(speed, {"speed": speed_tables()}),
+        photographs: generated(photographs, {"kinds": kinds_table()}),
+    }
     if options.check:
         stale = [path.name for path, text in wanted.items() if text != path.read_text(encoding="utf-8")]
         sys.exit(f"out of date: {', '.join(stale)}" if stale else 0)

@@ -15,9 +15,10 @@ FLAGS = {
         *("--data", "--out", "--model", "--shortcut", "--stride-on", "--pool", "--width", "--recipe", "--spec"),
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
         *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
-        *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json"),
+        *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
+        *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
     },
-    "evaluate": {"--data", "--protocol", "--split", "--precision", "--device", "--out", "--json"},
+    "evaluate": {"--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"},
     "reproduce": {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
         *("--checkpoint-every", "--dry-run", "--json"),

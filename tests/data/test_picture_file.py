@@ -186,9 +186,10 @@ def test_damaged_exif_never_costs_a_picture(changes: list[tuple[int, int]], leng
 @pytest.mark.parametrize("kind", SIX)
 def test_a_picture_may_have_as_many_pixels_as_the_limit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(kind, exif=exif(6)) if kind == "JPEG" else saved(kind)
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", WIDTH * HEIGHT)
+    limit = "MAX_PIXELS" if kind == "JPEG" else "MAX_PILLOW"
+    monkeypatch.setattr(picture_file, limit, WIDTH * HEIGHT)
     assert read_header(data).width == WIDTH
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr(picture_file, limit, WIDTH * HEIGHT - 1)
     with pytest.raises(PictureError, match=r"^claims 40 x 24 pixels, more than 959$"):
         read_header(data)
 

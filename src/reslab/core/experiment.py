@@ -1,8 +1,8 @@
 """One experiment as a frozen value: which network, on which pictures, by which recipe, from which seed."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from reslab.core.contract import Contract, Positive
 from reslab.core.errors import SpecError
@@ -123,11 +123,15 @@ class Recipe(Spec):
         return tuple(round(fraction * self.steps) for fraction in self.schedule.drops)
 
 
+def _in_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    return tuple(stage for stage in get_args(Stage) if stage in stages)
+
+
 class Start(Spec):
     """Trained weights to begin from, all but the classifier: fine-tuning."""
 
     weights: Digest  # sha256 of the tensors' file
-    freeze: tuple[Stage, ...] = ()  # stages that keep their weights and batch statistics
+    freeze: Annotated[tuple[Stage, ...], AfterValidator(_in_order)] = ()  # keep their weights and batch statistics
     body_rate: Annotated[float, Field(gt=0, le=1)] = 0.1  # ours: the body's rate, as a part of the classifier's
 
 

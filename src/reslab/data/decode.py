@@ -5,13 +5,15 @@ Pillow does; 16-bit values are scaled to 8 bits, never clipped; of several frame
 always applied. A JPEG whose decoder warns is damaged: a guess is not a picture.
 """
 
+import contextlib
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image
 
 from reslab.core.errors import PictureError
 from reslab.data.picture_file import PLAIN_JPEG, Header, pillow
@@ -27,6 +29,8 @@ UPRIGHT: Final[dict[int, Callable[[Pixels], Pixels]]] = {  # EXIF 2.3, tag Orien
     7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
     8: lambda x: np.rot90(x),
 }
+STDERR: Final = 2
+PHOTOMETRIC: Final = 262  # TIFF tag; 0: white is zero
 HALVINGS: Final = (8, 4, 2)  # scales that the JPEG decoder reaches with fast arithmetic; 7/8 ... 5/8 are slower than 1
 
 
@@ -70,11 +74,25 @@ def _jpeg(data: bytes, header: Header, at_least: Size | None) -> Pixels:
 def _by_pillow(data: bytes, header: Header) -> Pixels:
     if header.kind == "JPEG":
         _check_ink(data)
-    with pillow(), Image.open(io.BytesIO(data), formats=(header.kind,)) as image:
+    silence = _no_libtiff() if header.kind == "TIFF" else contextlib.nullcontext()
+    with pillow(), silence, Image.open(io.BytesIO(data), formats=(header.kind,)) as image:
         image.load()
         if image.size[0] * image.size[1] != header.width * header.height:
             raise PictureError(f"is damaged: its header says {header.width} x {header.height}, its pixels otherwise")
-        return np.asarray(ImageOps.exif_transpose(_rgb(image)) if header.kind != "TIFF" else _rgb(image))
+        return UPRIGHT[header.orientation](np.asarray(_rgb(image)))
+
+
+@contextlib.contextmanager
+def _no_libtiff() -> Iterator[None]:
+    """Without libtiff's own words on standard error: what is wrong is said once, by us."""
+    kept, null = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+        os.close(null)
 
 
 def _check_ink(data: bytes) -> None:
@@ -87,11 +105,20 @@ def _check_ink(data: bytes) -> None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        scaled = np.round(np.asarray(image).astype(np.float32) / 257)  # 65535 is 257 * 255
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        return _from_16_bits(image)
     if image.mode in ("I", "F"):
         raise PictureError("has 32-bit pixels, whose range nothing states; 8 and 16 bits are read")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # Pillow inverts 8 bits alone
+        values = 65535 - values
+    scaled = np.round(values.astype(np.float32) / 257)  # 65535 is 257 * 255
+    if (clear := image.info.get("transparency")) is not None:
+        scaled[values == clear] = 255
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")

@@ -2,23 +2,25 @@
 
 import io
 import stat
-import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from reslab.core.errors import PictureError
 from reslab.core.units import bytes_text
+from reslab.data.markers import START_OF_SCAN, jpeg_exif, jpeg_frame, orientation, png_exif, segments
 
 MAX_BYTES: Final = 2**28  # ours: 256 MiB, an uncompressed 16-bit picture of MAX_PIXELS is not much larger
 MAX_PIXELS: Final = 89_478_485  # Pillow's threshold for a decompression bomb: a quarter GiB in RGB
+MAX_PILLOW: Final = 50_000_000  # of what Pillow decodes; ours: at its 12 to 19 bytes a pixel, below 1 GiB
 MAX_SCANS: Final = 100  # of a progressive JPEG; encoders write about ten, and each costs a pass over the picture
+MAX_SCANNED: Final = 10 * MAX_PIXELS  # scans times pixels; ours: about two seconds
 SUFFIXES: Final = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     ".png": "PNG",
@@ -36,11 +38,10 @@ MAGIC: Final = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
 )
-ORIENTATION: Final = 0x0112  # EXIF tag
 BITS_PER_SAMPLE: Final = 258  # TIFF tag
 DEPTHS: Final = (1, 2, 4, 8, 16, 32)  # bits a sample; 32 are refused when their mode is seen
-START_OF_SCAN, END_OF_IMAGE, FILL = 0xDA, 0xD9, 0xFF  # JPEG markers
-WITHOUT_LENGTH: Final = (0x00, 0x01, FILL, *range(0xD0, 0xD9))  # stuffed bytes, fill bytes, restarts, start of image
+TILE: Final = (322, 323)  # TIFF tags: a tile's width and length
+LEAST_TILE: Final = 2**20  # pixels; ours: smaller tiles cost nothing
 PLAIN_JPEG: Final = ("YCbCr", "RGB", "Gray")
 
 
@@ -48,8 +49,9 @@ PLAIN_JPEG: Final = ("YCbCr", "RGB", "Gray")
 class Header:
     """A picture's file without its pixels.
 
-    ``width`` and ``height`` are those of the stored picture, before ``orientation`` (EXIF, 1 to 8) puts it upright;
-    ``mode`` is the decoder's word for its channels; ``notes`` say what is unusual but handled.
+    ``width`` and ``height`` are those of the stored picture, before ``orientation`` (EXIF, 1 to 8) puts it upright; for
+    TIFF, which Pillow turns by itself, those of the upright one. ``mode`` is the decoder's word for its channels;
+    ``notes`` say what is unusual but handled.
     """
 
     kind: str
@@ -119,6 +121,8 @@ def pillow() -> Iterator[None]:
             raise
         except Image.DecompressionBombError:
             raise PictureError(f"claims more than {MAX_PIXELS:,} pixels") from None
+        except UnidentifiedImageError:  # its text is an address in memory
+            raise PictureError("is damaged: its header cannot be read") from None
         except Exception as error:
             why = " ".join(str(error).split()) or type(error).__name__
             raise PictureError(f"is damaged: {why}") from None
@@ -133,81 +137,79 @@ def _kind(data: bytes) -> str | None:
 def _jpeg_header(data: bytes) -> Header:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except KeyError:  # a chroma subsampling that simplejpeg decodes but cannot name
-        width, height, colours = _pillows_jpeg(data)
+    except KeyError:  # 4:4:1, a subsampling that simplejpeg decodes and has no name for
+        width, height, channels = jpeg_frame(data)
+        colours = {1: "Gray", 3: "YCbCr"}.get(channels, "CMYK")
     except ValueError as error:
         raise PictureError(f"is damaged: its JPEG header cannot be read ({error})") from None
-    _check_size(width, height)
-    if data.count(b"\xff\xda") > MAX_SCANS and (scans := _scans(data)) > MAX_SCANS:
-        raise PictureError(f"is a JPEG of {scans:,} scans, more than {MAX_SCANS}")
-    orientation = _jpeg_orientation(data) if b"Exif\0\0" in data else 1
+    _check_size(width, height, MAX_PIXELS)
+    _check_scans(data, width * height)
+    turned = orientation(exif) if (exif := jpeg_exif(data)) else 1
     grey = ("grey",) if colours == "Gray" else ()
     ink = (colours,) if colours not in PLAIN_JPEG else ()
-    return Header("JPEG", width, height, orientation, colours, (*grey, *ink, *_turned(orientation)))
+    return Header("JPEG", width, height, turned, colours, (*grey, *ink, *_turned(turned)))
 
 
-def _pillows_jpeg(data: bytes) -> tuple[int, int, str]:
-    with pillow(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return *image.size, {"L": "Gray", "RGB": "YCbCr"}.get(image.mode, image.mode)
+def _check_size(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise PictureError(f"claims {width:,} x {height:,} pixels, more than {most:,}")
 
 
-def _scans(data: bytes) -> int:
-    """Starts of scans up to the end of the picture; what follows it, a telephone's film say, does not count."""
-    scans, place = 0, 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 4 <= len(data):
-        marker = data[place + 1]
-        if marker == END_OF_IMAGE:
-            break
-        if marker in WITHOUT_LENGTH:
-            place += 1 if marker == FILL else 2
-            continue
-        scans += marker == START_OF_SCAN
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return scans
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise PictureError(f"claims {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}")
-
-
-def _jpeg_orientation(data: bytes) -> int:
-    with pillow(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return _orientation(image)
+def _check_scans(data: bytes, pixels: int) -> None:
+    most = min(MAX_SCANS, max(MAX_SCANNED // max(pixels, 1), 1))
+    if data.count(bytes((0xFF, START_OF_SCAN))) <= most:
+        return
+    scans = sum(marker == START_OF_SCAN for marker, _ in segments(data))
+    if scans > most:
+        raise PictureError(f"is a JPEG of {scans:,} scans, more than {most}")
 
 
 def _other_header(data: bytes, kind: str) -> Header:
     with pillow(), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-        orientation = 1 if kind == "TIFF" else _orientation(image)  # Pillow puts a TIFF upright by itself
-        _check_size(*image.size)
+        _check_size(*image.size, MAX_PILLOW)
         bits = _sample_bits(image, data)
         if bits not in DEPTHS:
             raise PictureError(f"has {bits}-bit pixels; 8 and 16 bits are read")
+        if kind == "TIFF":
+            _check_tile(image)
+        turned = orientation(_exif(image, data))
         notes = (
             *(("16-bit",) if bits == 16 else ()),
             *(("grey",) if image.mode in ("1", "L", "LA", "I;16", "I;16B", "I;16L") else ()),
             *(("palette",) if image.mode in ("P", "PA") and kind != "GIF" else ()),
             *(("alpha",) if image.has_transparency_data else ()),
             *(("CMYK",) if image.mode == "CMYK" else ()),
-            *(("several frames",) if getattr(image, "n_frames", 1) > 1 else ()),
-            *_turned(orientation),
+            *(("several frames",) if getattr(image, "is_animated", False) else ()),
+            *_turned(turned),
         )
-        return Header(kind, *image.size, orientation, image.mode, notes)
+        return Header(kind, *image.size, turned, image.mode, notes)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        found = image.getexif().get(ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
-        return 1  # damaged EXIF says nothing
-    return found if found in range(1, 9) else 1
+def _check_tile(image: Image.Image) -> None:
+    """A tile is decoded whole, however little of it the picture needs."""
+    width, length = (int(_tags(image).get(tag, 0)) for tag in TILE)
+    if width * length > max(4 * image.width * image.height, LEAST_TILE):
+        raise PictureError(f"claims tiles of {width:,} x {length:,} pixels for {image.width:,} x {image.height:,}")
+
+
+def _exif(image: Image.Image, data: bytes) -> bytes:
+    """The EXIF block; Pillow's own look for it would decode a PNG, and a TIFF it puts upright by itself."""
+    if image.format == "TIFF":
+        return b""
+    found: bytes = image.info.get("exif", b"")
+    return found or (png_exif(data) if image.format == "PNG" else b"")
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return tags
 
 
 def _sample_bits(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[24]  # IHDR's bit depth
     if image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
+        bits = _tags(image).get(BITS_PER_SAMPLE, (8,))
         return int(bits[0] if isinstance(bits, tuple) else bits)
     return 8
 

@@ -30,7 +30,7 @@ R = TypeVar("R")
 Buffer = NDArray[np.uint8]
 At = Callable[[int], None]
 
-PATIENCE: Final = 60.0  # seconds on one item; ours: the largest picture that is accepted decodes in about two
+PATIENCE: Final = 60.0  # seconds on one item; ours: the slowest picture that is accepted decodes in about ten
 ATTEMPTS: Final = 3  # workers that one task may cost
 LOOK: Final = 0.5  # seconds between looks at silent workers
 
