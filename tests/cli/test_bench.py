@@ -83,6 +83,7 @@ def test_loader_compares_speed_and_pixels(reslab: Command, folder: Path) -> None
         "exact path against Pillow full decode and resize, one core",
         "loader with 2 workers against one",
         "loader with 2 workers against 2 threads",
+        "data verify with 2 workers against decoding alone, times 2",
     ]
     assert found["differences"].keys() == {"fast", "exact"}
     assert found["differences"]["exact"] == {"mean_absolute": 0, "bias": 0}

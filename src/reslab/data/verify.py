@@ -51,20 +51,22 @@ class _Checked(NamedTuple):
     digest: bytes
 
 
-class _Check:
-    """Work: pictures read whole, a chunk at a time."""
+class WholePictures:
+    """Work: pictures read whole, ``chunk`` at a time, by the place of the first."""
 
     room = 0
 
-    def __init__(self, root: Path, paths: Sequence[str]) -> None:
-        self.root, self.paths = root, paths
+    def __init__(self, root: Path, paths: Sequence[str], chunk: int = CHUNK) -> None:
+        self.root, self.paths, self.chunk = root, paths, chunk
 
     def describe(self, item: int) -> str:
+        """A picture's path."""
         return printable(str(self.root / self.paths[item]))
 
     def __call__(self, task: int, _out: Buffer, at: At) -> list[_Checked]:
+        """What each of the pictures is like."""
         checked = []
-        for number in range(task, min(task + CHUNK, len(self.paths))):
+        for number in range(task, min(task + self.chunk, len(self.paths))):
             at(number)
             checked.append(_check(self.root / self.paths[number]))
         return checked
@@ -94,7 +96,7 @@ def verify(
     _compare_classes(classes, found)
     paths = list(_search(root, classes, found))
     digests: dict[bytes, list[str]] = {}
-    for results, _ in in_order(_Check(root, paths), range(0, len(paths), CHUNK), workers, warn):
+    for results, _ in in_order(WholePictures(root, paths), range(0, len(paths), CHUNK), workers, warn):
         for result in results:
             path = paths[found.pictures]
             found.pictures += 1

@@ -23,7 +23,7 @@ from reslab.training.precision import Resolved, autocast, resolve_precision
 from reslab.training.window import Window
 
 THINNEST = 8  # channels
-MOST_WORKERS = 16  # 16 decode some 8,000 photographs a second (docs/speed.md), more than a GPU trains on
+MOST_WORKERS = 16  # ours: more cores than that are rarely all for one training; --workers says otherwise
 
 
 @dataclass

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.data import chance
+from reslab.data.decode import decode
 from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder, TrainingCrops
-from reslab.data.pool import in_order
+from reslab.data.pool import Work, in_order
 from reslab.data.source import find_data
+from reslab.data.verify import WholePictures
 from reslab.experiments.bench.advice import loader_advice
 from reslab.experiments.bench.asked import Asked, Note, Record, Report
 from reslab.experiments.bench.rival import NaiveCrops, threaded
@@ -28,6 +31,7 @@ from reslab.experiments.session import workers_for
 SAMPLE: Final = 512  # pictures: enough for a mean, few enough to stay in the page cache
 SEED: Final = 0
 ENDLESS: Final = 10**9  # batches
+ROUND: Final = 1_000  # times over the sample: more than any turn takes
 CPU: Final = torch.device("cpu")
 
 
@@ -47,6 +51,7 @@ def bench_loader(asked: Asked, note: Note) -> Report:
     differences = {name: difference(works[name], works["rival"]) for name in ("fast", "exact")}
     note(f"batches of {asked.batch}, {workers} workers, {asked.rounds} rounds")
     sides = {name: one_batch(work) for name, work in works.items()} | crowds(works["fast"], workers)
+    sides |= whole_pictures(photos, asked.batch, workers)
     times = interleave(sides, asked.rounds)
     return Report(
         rows=_rows(times, asked.batch, workers),
@@ -123,8 +128,30 @@ def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
     }
 
 
+def whole_pictures(photos: PhotoFolder, batch: int, workers: int) -> dict[str, Turn]:
+    """Turns of one core that decodes whole pictures and does nothing else, and of `reslab data verify`'s workers."""
+    paths = [photos.index.path(number) for number in range(len(photos))]
+    firsts = range(0, len(paths) - batch + 1, batch) or range(1)
+    work, chunks = WholePictures(photos.root, paths, min(batch, len(paths))), cycle(firsts)
+
+    def decode_only() -> None:
+        for number in range(first := next(chunks), first + work.chunk):
+            data, header = photos.open(number)
+            decode(data, header)
+
+    def turn() -> float:
+        with closing(_pool(work, [*firsts] * ROUND, workers)) as checked:
+            return steady(checked, workers, drain, waiting_for(CPU))
+
+    return {"whole": once(decode_only, waiting_for(CPU)), "verify": turn}
+
+
+def _pool(work: Work[Any], tasks: Sequence[int], workers: int) -> Generator[Any, None, None]:
+    yield from in_order(work, tasks, workers)
+
+
 def _processes(work: TrainingCrops, workers: int) -> Generator[Any, None, None]:
-    yield from in_order(work, _tasks(work), workers)
+    yield from _pool(work, _tasks(work), workers)
 
 
 def _tasks(work: TrainingCrops) -> range:
@@ -150,4 +177,6 @@ def _rows(times: Mapping[str, Sequence[float]], batch: int, workers: int) -> lis
         (f"loader with {many} against one", many, "1 workers"),
         (f"loader with {many} against {workers} threads", many, "threads"),
     ]
+    times = {**times, "cores": [seconds / workers for seconds in times["whole"]]}
+    compared.append((f"data verify with {many} against decoding alone, times {workers}", "verify", "cores"))
     return [compare(name, None, batch, times[ours], times[rival]) for name, ours, rival in compared]

@@ -1,0 +1,339 @@
+"""`train` and `evaluate` on folders of photographs, as a new user meets them."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FolderOf = Callable[..., Path]
+
+SMALL = ("--model", "cifar-resnet8", "--width", 4, "--crop", 32, "--shorter-side", 32, "--scale", 32, 40)
+TINY = (*SMALL, "--steps", 4, "--batch", 8, "--evaluate-every", 2, "--log-every", 2, "--workers", 0)
+
+
+@pytest.fixture(scope="module")
+def photos(folder_of: FolderOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of ten pictures; nobody may change them."""
+    return folder_of(tmp_path_factory.mktemp("photos") / "trees")
+
+
+@pytest.fixture(scope="module")
+def trained(reslab: Command, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    done = reslab("train", "--data", photos, *TINY, "--out", run)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.fixture
+def own(photos: Path, tmp_path: Path) -> Path:
+    """The same pictures, to be changed."""
+    shutil.copytree(photos, tmp_path / "own")
+    return tmp_path / "own"
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("reslab: ")
+    assert line.isprintable()
+    return line
+
+
+def test_a_new_user_trains_and_tests_with_two_commands(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    done = reslab("train", *SMALL, "--data", photos, "--steps", 4, "--batch", 8, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("cifar-resnet8: test error ")
+    assert "n=6" in first
+    assert second == f"kept in {tmp_path / 'run'}"
+    tested = reslab("evaluate", tmp_path / "run", "--data", photos)
+    assert tested.returncode == 0
+    assert "the network was trained on 24 of these 30 pictures; --split val tests the others" in tested.stderr
+    assert "center view, fp32: error " in tested.stdout
+    assert [line.split()[0] for line in tested.stdout.splitlines()[3:]] == ["ash", "birch", "cedar"]
+
+
+def test_a_run_and_a_test_print_one_json_document_each(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    done = reslab("train", "--data", photos, *TINY, "--out", tmp_path / "run", "--json")
+    result = json.loads(done.stdout)
+    assert (result["protocol"], result["n"], result["replaced"], result["input_size"]) == ("center", 6, 0, 32)
+    tested = json.loads(reslab("evaluate", tmp_path / "run", "--data", photos, "--split", "val", "--json").stdout)
+    assert (tested["protocol"], tested["n"], tested["error"]) == ("center", 6, result["test_error"])
+    assert set(tested["by_class"]) == {"ash", "birch", "cedar"}
+
+
+def test_the_default_recipe_is_for_photographs(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    words = ("train", "--data", photos, "--model", "resnet18", "--out", tmp_path / "run", "--dry-run", "--json")
+    spec = json.loads(reslab(*words).stdout)
+    assert spec["data"] == "folder"
+    assert (spec["recipe"]["steps"], spec["recipe"]["batch"], spec["recipe"]["bn_group"]) == (5000, 32, 32)
+    assert spec["recipe"]["photographs"] == {
+        "contract": {
+            "order": "RGB",
+            "mean": [123.68, 116.779, 103.939],
+            "std": [1.0, 1.0, 1.0],
+            "shorter_side": 256,
+            "crop": 224,
+        },
+        "scale": [256, 480],
+        "flip": True,
+        "decode": "fast",
+        "on_bad_picture": "stop",
+        "held_out": 0.2,
+    }
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_flag_of_photographs_reaches_the_spec(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    flags = (
+        *("--scale", 40, 50, "--crop", 33, "--shorter-side", 36, "--held-out", 0.25, "--decode", "exact"),
+        *("--on-bad-picture", "replace", "--preprocessing", "caffe"),
+    )
+    words = ("train", "--data", photos, "--model", "resnet18", *flags, "--out", tmp_path / "run", "--dry-run", "--json")
+    assert json.loads(reslab(*words).stdout)["recipe"]["photographs"] == {
+        "contract": {
+            "order": "BGR",
+            "mean": [103.939, 116.779, 123.68],
+            "std": [1.0, 1.0, 1.0],
+            "shorter_side": 36,
+            "crop": 33,
+        },
+        "scale": [40, 50],
+        "flip": True,
+        "decode": "exact",
+        "on_bad_picture": "replace",
+        "held_out": 0.25,
+    }
+
+
+@pytest.mark.parametrize(("held_out", "epochs", "steps"), [(0.2, 2, 6), (0.2, 2.5, 8), (0.5, 2, 4)])
+def test_epochs_are_of_the_pictures_that_are_trained_on(
+    held_out: float, epochs: float, steps: int, reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    words = ("--epochs", epochs, "--batch", 8, "--held-out", held_out, "--out", tmp_path / "run", "--dry-run", "--json")
+    assert json.loads(reslab("train", "--data", photos, *SMALL, *words).stdout)["recipe"]["steps"] == steps
+
+
+def test_a_spec_file_may_say_how_photographs_are_read_and_flags_come_on_top(
+    reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        '[model]\nname = "resnet18"\n[recipe.photographs]\nscale = [34, 50]\ndecode = "exact"\n'
+        "[recipe.photographs.contract]\ncrop = 32\nshorter_side = 36\n"
+    )
+    words = ("train", "--data", photos, "--spec", spec, "--out", tmp_path / "run", "--dry-run", "--json")
+    settings = json.loads(reslab(*words).stdout)["recipe"]["photographs"]
+    assert (settings["scale"], settings["decode"], settings["contract"]["crop"]) == ([34, 50], "exact", 32)
+    changed = json.loads(reslab(*words, "--crop", 33, "--decode", "fast").stdout)["recipe"]["photographs"]
+    assert (changed["scale"], changed["decode"]) == ([34, 50], "fast")
+    assert (changed["contract"]["crop"], changed["contract"]["shorter_side"]) == (33, 36)
+    spec.write_text("[recipe.photographs.contract]\ncrops = 32\n")
+    assert "did you mean 'recipe.photographs.contract.crop'?" in one_line(reslab(*words, "--model", "resnet18"))
+    spec.write_text("[recipe.photographs]\non_bad_picture = 'skip'\n")
+    assert "recipe.photographs.on_bad_picture is 'skip'" in one_line(reslab(*words, "--model", "resnet18"))
+
+
+@pytest.mark.parametrize("where", ["flags", "file"])
+def test_preprocessing_changes_channels_and_leaves_sizes_alone(
+    where: str, reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    """Its help: "mean, scale and order of channels"."""
+    spec = tmp_path / "spec.toml"
+    sizes = "[recipe.photographs]\nscale = [34, 50]\n[recipe.photographs.contract]\ncrop = 32\nshorter_side = 36\n"
+    spec.write_text(sizes if where == "file" else "")
+    flags = () if where == "file" else ("--crop", 32, "--shorter-side", 36, "--scale", 34, 50)
+    words = ("--spec", spec, *flags, "--preprocessing", "caffe", "--out", tmp_path / "run", "--dry-run", "--json")
+    done = reslab("train", "--data", photos, "--model", "resnet18", *words)
+    assert done.returncode == 0, done.stderr
+    contract = json.loads(done.stdout)["recipe"]["photographs"]["contract"]
+    assert (contract["order"], contract["crop"], contract["shorter_side"]) == ("BGR", 32, 36)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--crop", 64), "a crop of 64 does not fit a shorter side of 32"),
+        (("--crop", 0), "crop is 0"),
+        (("--scale", 40, 36), "scale must rise, not 40 to 36"),
+        (("--scale", 30, 36), "a crop of 32 does not fit a shorter side of 30: raise the scale"),
+        (("--scale", 36), "--scale requires 2 positional arguments"),
+        (("--shorter-side", 31), "a crop of 32 does not fit a shorter side of 31"),
+        (("--held-out", 0), "held_out is 0.0"),
+        (("--held-out", 1), "held_out is 1.0"),
+        (("--decode", "slow"), 'Invalid value "slow" for --decode'),
+        (("--on-bad-picture", "skip"), 'Invalid value "skip" for --on-bad-picture'),
+        (("--preprocessing", "imagenet"), "unknown preprocessing 'imagenet' (choose from: paper, torchvision, caffe)"),
+        (("--preprocessing", "cafe"), "did you mean 'caffe'?"),
+        (("--workers", -1), "--workers must be 0 or more, not -1"),
+        (("--batch", 25), "trees has 24 pictures, fewer than one batch of 25"),
+        (("--epochs", 0), "epochs, pictures and batch must be positive"),
+        (("--epochs", "nan"), "epochs"),
+        (("--epochs", "inf"), "epochs"),
+        (("--steps", 3, "--epochs", 1), "give one"),
+        (("--recipe", "short"), "this recipe is for small pictures"),
+        (("--recipe", "photograph"), "did you mean 'photographs'?"),
+        (("--freeze", "stem"), "--freeze and --body-rate are for training that begins from weights: give --from"),
+        (("--body-rate", 0.5), "give --from"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    words: tuple[object, ...], message: str, reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    usual: dict[object, tuple[object, ...]] = {"--model": ("cifar-resnet8",), "--crop": (32,), "--shorter-side": (32,)}
+    usual |= {"--scale": (32, 40)}
+    rest = [word for flag, values in usual.items() if flag not in words for word in (flag, *values)]
+    done = reslab("train", "--data", photos, *rest, *words, "--out", tmp_path / "r")
+    assert message in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recipe", ["paper-cifar", "paper-cifar-warm-up", "short"])
+@pytest.mark.parametrize("flags", [(), SMALL], ids=["alone", "with settings of photographs"])
+def test_a_recipe_for_small_pictures_is_refused_for_photographs(
+    recipe: str, flags: tuple[object, ...], reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    words = flags or ("--model", "cifar-resnet8")
+    done = reslab("train", "--data", photos, *words, "--recipe", recipe, "--out", tmp_path / "r", "--dry-run")
+    assert "this recipe is for small pictures; for a folder of photographs take another --recipe" in one_line(done)
+
+
+@pytest.mark.parametrize("recipe", ["paper-imagenet", "photographs", "fine-tune"])
+def test_a_recipe_for_photographs_is_refused_for_small_pictures(recipe: str, reslab: Command, tmp_path: Path) -> None:
+    words = ("--model", "cifar-resnet8", "--recipe", recipe, "--out", tmp_path / "r")
+    done = reslab("train", "--data", "embedded", *words)
+    assert "this recipe is for folders of photographs, and the data is embedded" in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *(("--scale", 32, 40), ("--crop", 32), ("--shorter-side", 32), ("--held-out", 0.3), ("--decode", "exact")),
+        *(("--on-bad-picture", "replace"), ("--preprocessing", "paper")),
+    ],
+)
+def test_settings_of_photographs_are_refused_for_small_pictures(
+    flag: tuple[object, ...], reslab: Command, tmp_path: Path
+) -> None:
+    done = reslab("train", "--data", "embedded", "--model", "cifar-resnet8", *flag, "--out", tmp_path / "r")
+    line = one_line(done)
+    assert "have no effect on embedded" in line
+    assert str(flag[0]).removeprefix("--").replace("-", "_") in line.replace("-", "_")
+    assert list(tmp_path.iterdir()) == []
+
+
+def make_small_maps_of_one(reslab: Command, photos: Path, out: Path, group: int) -> subprocess.CompletedProcess[str]:
+    sizes = ("--crop", 32, "--shorter-side", 32, "--scale", 32, 40)
+    words = ("--model", "resnet18", "--width", 8, *sizes, "--batch", 4, "--steps", 1, "--bn-group", group)
+    return reslab("train", "--data", photos, *words, "--workers", 0, "--out", out)
+
+
+def test_batch_statistics_of_a_single_number_are_refused(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    """A crop of 32 is one pixel in resnet18's last stage: a group of one picture has no variance."""
+    assert make_small_maps_of_one(reslab, photos, tmp_path / "pairs", 2).returncode == 0
+    assert "bn_group" in one_line(make_small_maps_of_one(reslab, photos, tmp_path / "single", 1))
+    assert not (tmp_path / "single").exists()
+
+
+def test_a_bad_picture_is_the_last_line_and_names_it(reslab: Command, own: Path, tmp_path: Path) -> None:
+    for picture in own.rglob("*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:-60])
+    done = reslab("train", "--data", own, *TINY, "--out", tmp_path / "r")
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"reslab: {own}/")
+    assert "is damaged" in last
+
+
+def test_replaced_pictures_are_counted_aloud(reslab: Command, own: Path, tmp_path: Path) -> None:
+    val = json.loads(reslab("evaluate", *_tested(reslab, own, tmp_path)).stdout)["n"]
+    assert val == 6
+    bad = [own / "ash" / f"{number:03}.jpg" for number in range(10)]
+    held = (tmp_path / "first" / "scores" / "center-val" / "pictures.safetensors").read_bytes()
+    bad = [picture for picture in bad if str(picture.relative_to(own)).encode() not in held]
+    for picture in bad:
+        picture.write_bytes(picture.read_bytes()[:-60])
+    words = ("train", "--data", own, *TINY, "--on-bad-picture", "replace", "--out", tmp_path / "r")
+    done = reslab(*words)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads((tmp_path / "r" / "replaced_pictures.json").read_text())
+    times = sum(entry["times"] for entry in listed.values())
+    assert times >= len(listed) == len(bad)
+    assert f"{times} times a bad picture was replaced: replaced_pictures.json names them" in done.stdout
+    assert done.stderr.count(": another picture took its place") == len(bad)
+    assert json.loads(reslab(*words, "--resume", "--json").stdout)["replaced"] == times
+
+
+def _tested(reslab: Command, own: Path, tmp_path: Path) -> tuple[object, ...]:
+    assert reslab("train", "--data", own, *TINY, "--out", tmp_path / "first").returncode == 0
+    return (tmp_path / "first", "--data", own, "--split", "val", "--json")
+
+
+def test_files_that_are_no_pictures_are_said_to_be_passed_over(reslab: Command, own: Path, tmp_path: Path) -> None:
+    (own / "ash" / "notes.txt").write_text("")
+    done = reslab("train", "--data", own, *TINY, "--out", tmp_path / "r")
+    assert "files that are no pictures by name were passed over (1): ash/notes.txt" in done.stderr
+
+
+ODD = ("[bold]x[/bold]", "[/x]", "two\nlines", os.fsdecode(b"caf\xe9"), "-", "{}", "%s", "a" * 200, "日本")
+
+
+def test_classes_of_any_name_are_shown_a_line_each(reslab: Command, folder_of: FolderOf, tmp_path: Path) -> None:
+    names = [name.replace("/", ":") for name in ODD]
+    root = folder_of(tmp_path / "photos", names, 3)
+    assert reslab("train", "--data", root, *TINY, "--out", tmp_path / "run").returncode == 0
+    done = reslab("evaluate", tmp_path / "run", "--data", root)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.encode("utf-8").decode()
+    rows = shown.splitlines()[3:]
+    assert len(rows) == len(names)
+    for name in ("[bold]x[:bold]", "[:x]", "two\\nlines", "caf\\xe9", "-", "{}", "%s", "a" * 200, "日本"):
+        assert sum(row.startswith(f"{name} ") for row in rows) == 1, name
+    tested = json.loads(reslab("evaluate", tmp_path / "run", "--data", root, "--json").stdout)
+    assert len(tested["by_class"]) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data", "embedded"), "has 10 classes (T-shirt/top, Trouser, Pullover, Dress, Coat, ...)"),
+        (("--data", "nowhere"), "nowhere does not exist; --data takes 'embedded', a folder of photographs"),
+        (("--protocol", "single"), "--protocol single: this network's pictures are tested by center"),
+        (("--split", "test"), 'Invalid value "test" for --split'),
+        (("--workers", -1), "--workers must be 0 or more, not -1"),
+        (("--device", "tpu"), "unknown device 'tpu'"),
+        ((), "requires an argument"),
+    ],
+)
+def test_a_test_that_cannot_be_made_is_one_line(
+    words: tuple[object, ...], message: str, reslab: Command, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    data = () if "--data" in words or not words else ("--data", photos)
+    done = reslab("evaluate", trained, *data, *words, "--out", tmp_path / "scores")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "scores").exists()
+
+
+def test_other_classes_are_refused_in_one_line(
+    reslab: Command, trained: Path, folder_of: FolderOf, tmp_path: Path
+) -> None:
+    other = folder_of(tmp_path / "other", ("ash", "birch", "oak"), 2)
+    line = one_line(reslab("evaluate", trained, "--data", other))
+    assert f"other has other classes (ash, birch, oak) than those that {trained} was trained on" in line
+
+
+def test_small_pictures_can_still_be_trained_and_tested(reslab: Command, tmp_path: Path, trained: Path) -> None:
+    words = ("--model", "cifar-resnet8", "--width", 4, "--data", "embedded", "--steps", 1, "--batch", 32)
+    assert reslab("train", *words, "--out", tmp_path / "small").returncode == 0
+    line = one_line(reslab("evaluate", tmp_path / "small", "--data", trained.parent, "--split", "all"))
+    assert "holds no classes" in line or "class" in line
