@@ -7,7 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +50,14 @@ def test_every_link_leads_somewhere() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two of them train resnet18: minutes on a busy machine
 def test_every_command_runs_as_written(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("poodle", "setter"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(40):
+            picture = Image.fromarray(draw.integers(0, 256, (64, 64, 3), np.uint8))
+            picture.save(tmp_path / "photos" / name / f"{number:02}.jpg")
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("reslab ")]
     assert len(commands) >= 9
     for command in commands:
@@ -57,6 +66,8 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout
     assert (tmp_path / "runs" / "report.html").exists()
+    assert (tmp_path / "dogs" / "report.html").exists()
+    assert (tmp_path / "dogs" / "sheet.png").exists()
 
 
 @pytest.mark.slow
@@ -69,6 +80,8 @@ def test_the_wheel_holds_pictures_templates_numbers_and_licences(tmp_path: Path)
         "reslab/data/embedded/fashion-mnist.zip",
         "reslab/data/embedded/LICENSE",
         "reslab/report/templates/page.html.j2",
+        "reslab/report/templates/errors.html.j2",
+        "reslab/report/templates/errors.md.j2",
         "reslab/core/paper/results.json",
         "reslab/core/paper/sizes.json",
         "reslab/py.typed",

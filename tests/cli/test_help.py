@@ -2,11 +2,14 @@ import ast
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from reslab.cli.app import VERBS
+from reslab.cli.app import GROUPS, VERBS
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 FLAGS = {
     "list": {"--json"},
@@ -23,23 +26,26 @@ FLAGS = {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
         *("--checkpoint-every", "--dry-run", "--json"),
     },
+    "predict": {"--top", "--figure", "--precision", "--device", "--workers", "--json"},
     "claims": {"--json"},
     "report": {"--out", "--json"},
     "bench": {
         *("--model", "--batch", "--rounds", "--precision", "--data", "--workers", "--device", "--out", "--json"),
     },
 }
+GROUP_FLAGS = {"data verify": {"--workers", "--json"}}
 
 
 def test_every_verb_is_known() -> None:
     assert set(VERBS) == set(FLAGS)
+    assert {f"{group} {verb}" for group, (_, verbs) in GROUPS.items() for verb in verbs} == set(GROUP_FLAGS)
 
 
-@pytest.mark.parametrize("verb", FLAGS)
+@pytest.mark.parametrize("verb", [*FLAGS, *GROUP_FLAGS])
 def test_the_flags_of_a_verb_are_these_and_no_torch_is_needed_to_say_so(verb: str) -> None:
     program = (
         "import sys\nfrom reslab.cli.app import run\n"
-        f"code = run([{verb!r}, '--help'])\n"
+        f"code = run([*{verb.split()!r}, '--help'])\n"
         "print(code, 'torch' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -47,7 +53,17 @@ def test_the_flags_of_a_verb_are_these_and_no_torch_is_needed_to_say_so(verb: st
     words = {word for line in done.stdout.splitlines() for word in line.split() if word.startswith("--")}
     shown = {word for word in words if not word.startswith("--no-") and word not in ("--help", "--version")}
     mentioned = {"--optim.lr"} if verb == "train" else set()
-    assert shown | mentioned == FLAGS[verb] | mentioned
+    assert shown | mentioned == {**FLAGS, **GROUP_FLAGS}[verb] | mentioned
+
+
+def test_a_group_says_which_verbs_it_has(reslab: Command) -> None:
+    for words in (("data",), ("data", "--help")):
+        done = reslab(*words)
+        assert done.returncode == 0
+        assert all(verb in done.stdout for verb in GROUPS["data"][1])
+    wrong = reslab("data", "verfy")
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.strip().splitlines()) == 1
 
 
 def test_help_and_version_need_neither_torch_nor_matplotlib() -> None:

@@ -74,18 +74,19 @@ def open_files() -> int:
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    gc.collect()
+    if multiprocessing.active_children():
+        gc.collect()
     assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
-@pytest.mark.parametrize("tasks", [[], [7], [3, 1, 2], list(range(30)), [5] * 6])
+@pytest.mark.parametrize("tasks", [[], [3, 1, 2], [*range(30), 5, 5, 5]])
 def test_results_come_in_the_order_of_the_tasks(tasks: list[int], workers: int) -> None:
     found = [(result, buffer[:5000].tolist()) for result, buffer in in_order(Squares(), tasks, workers)]
     assert found == [(task**2, [task] * 5000) for task in tasks]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_results_come_in_order_however_long_each_takes(workers: int) -> None:
     work = Squares(lambda task: time.sleep(0.02 if task % 3 == 0 else 0.001))
     assert [result for result, _ in in_order(work, range(20), workers)] == [task**2 for task in range(20)]
@@ -105,7 +106,7 @@ def test_a_result_without_pixels_needs_no_room(workers: int) -> None:
     assert [result for result, _ in in_order(Squares(room=0), range(5), workers)] == [0, 1, 4, 9, 16]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_never_more_than_two_tasks_a_worker_are_ahead(workers: int) -> None:
     work = Squares()
     for place, _ in enumerate(in_order(work, range(30), workers)):
@@ -113,12 +114,12 @@ def test_never_more_than_two_tasks_a_worker_are_ahead(workers: int) -> None:
         assert sum(work.begun) <= place + 2 * workers
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_workers_go_on_while_their_reader_is_busy(workers: int) -> None:
     work = Squares()
     with reading(work, range(30), workers) as stream:
         next(stream)
-        assert wait_until(lambda: sum(work.done) == 2 * workers), f"{sum(work.done)} of {2 * workers} are done"
+        assert wait_until(lambda: sum(work.done) == 2 * workers, 2), f"{sum(work.done)} of {2 * workers} are done"
 
 
 def test_reading_ahead_hides_the_time_that_the_reader_takes() -> None:
@@ -134,8 +135,8 @@ def test_reading_ahead_hides_the_time_that_the_reader_takes() -> None:
     assert best < 0.6
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2, 4])
-@pytest.mark.parametrize("bad", [0, 1, 5, 9])
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("bad", [0, 5])
 def test_an_exception_is_raised_at_its_turn_after_the_results_before_it(bad: int, workers: int) -> None:
     def refuse(task: int) -> None:
         if task == bad:
@@ -206,7 +207,7 @@ def test_many_pools_leak_no_file() -> None:
 
     use()
     before = open_files()
-    for _ in range(12):
+    for _ in range(5):
         use()
     assert open_files() == before
 

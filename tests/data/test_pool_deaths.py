@@ -74,11 +74,14 @@ def children() -> list[int]:
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    gc.collect()
+    if multiprocessing.active_children():
+        gc.collect()
     assert multiprocessing.active_children() == []
 
 
 def die(number: int) -> None:
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)  # pytest prints a traceback where a process crashes
     os.kill(os.getpid(), number)
 
 
@@ -114,7 +117,7 @@ def test_every_task_may_cost_two_workers() -> None:
     assert len(heard) == 2 * TASKS
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_an_item_that_kills_three_workers_is_an_error_that_names_it(workers: int) -> None:
     heard: list[str] = []
     work = Batches(lambda item, _before: die(signal.SIGKILL) if item == 17 else None)
@@ -155,9 +158,9 @@ def test_a_worker_killed_while_it_is_idle_changes_no_result(workers: int) -> Non
 
 @pytest.mark.parametrize("wait", [0.05, 0.3])
 def test_a_worker_killed_while_it_sends_a_large_result_changes_no_result(wait: float) -> None:
-    """A pipe holds 64 KiB: the rest of 8 MB waits until the parent reads, which it does at the next step."""
+    """A pipe holds 64 KiB: the rest of 1 MB waits until the parent reads, which it does at the next step."""
     heard: list[str] = []
-    size = 8_000_000
+    size = 1_000_000
     work = Batches(size=size)
     with reading(work, 2, heard.append) as stream:
         found = [next(stream)[0]]
@@ -237,8 +240,8 @@ def test_an_item_that_hangs_three_workers_is_an_error_that_names_it(monkeypatch:
 
 @pytest.mark.timeout(15)
 def test_a_worker_that_stops_while_it_sends_has_hung_too() -> None:
-    """A pipe holds 64 KiB: the rest of its 8 MB is on its way when the reader comes back."""
-    size = 8_000_000
+    """A pipe holds 64 KiB: the rest of its 1 MB is on its way when the reader comes back."""
+    size = 1_000_000
 
     def act(item: int, before: int) -> None:
         if item == 5 and not before:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(60)
 
 BEGIN = """
 import multiprocessing, os, signal, sys, time
+from reslab.data import pool
 from reslab.data.pool import in_order
 
 class Work:
@@ -106,11 +107,31 @@ say("done")
         assert all_end(workers, 1)
 
 
-@pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4)])
-@pytest.mark.parametrize("pause", [0.0, 1e6])
-def test_an_interpreter_ends_although_a_stream_is_left_open(ending: str, code: int, pause: float) -> None:
-    text = f"stream = in_order(Work(), range(99), 2)\nif not PAUSE: next(stream)\n{ending}"
-    with program(text, PAUSE=pause) as process:
+def test_a_group_that_was_stopped_and_goes_on_loses_no_worker() -> None:
+    """As Ctrl-Z and `fg` do, for longer than our patience."""
+    text = """
+pool.LOOK = 0.05
+stream = in_order(Work(), range(9), 2, say, 0.4)
+found = [next(stream)[0][0] for _ in range(3)]
+say(1)
+found += [result[0] for result, _ in stream]
+assert found == list(range(9)), found
+say("done")
+"""
+    with program(text, PAUSE=0.1) as process:
+        first_line(process)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGCONT)
+        out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("done\n", "", 0)
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(3)", 3)])
+def test_an_interpreter_ends_although_a_stream_is_left_open(ending: str, code: int) -> None:
+    """One worker has sent its result, and the other is in the middle of a task."""
+    text = f"stream = in_order(Work(), range(99), 2)\nnext(stream)\nnext(stream)\n{ending}"
+    with program(text, PAUSE=0.2) as process:
         out, err = process.communicate(timeout=20)
     assert (out, err, process.returncode) == ("", "", code)
 

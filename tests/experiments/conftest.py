@@ -1,9 +1,11 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from reslab.core.contract import Contract
@@ -11,6 +13,7 @@ from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
 from reslab.experiments.execute import Job, Outcome, execute
+from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 
@@ -109,3 +112,50 @@ def numbers_of() -> Callable[[Path], dict[str, Any]]:
         return numbers | {str(file.relative_to(run)): file.read_bytes() for file in kept if file.exists()}
 
     return read
+
+
+@pytest.fixture
+def own(photos: Path, tmp_path: Path) -> Path:
+    """The same pictures, to be changed."""
+    shutil.copytree(photos, tmp_path / "own")
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="session")
+def finished_on_photos(
+    train_on: Callable[..., Outcome], photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An unbroken run on the photographs; nobody may change it."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert train_on(photos, run).signal is None
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_classes(
+    train_on: Callable[..., Outcome],
+    tiny_photos: Experiment,
+    folder_of: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A run on two other classes, to begin from; nobody may change it."""
+    place = tmp_path_factory.mktemp("source")
+    folder_of(place / "photos", ("oak", "yew"), 12, seed=5)
+    train_on(place / "photos", place / "run", tiny_photos.but({"seed": 7}))
+    return place / "run"
+
+
+@pytest.fixture(scope="session")
+def torchvision_file() -> Callable[[Path, ModelSpec], Path]:
+    """Writes weights of a network under torchvision's names, as older files have them: without numbers of batches."""
+
+    def write(place: Path, spec: ModelSpec) -> Path:
+        net = build(spec, 1000, torch.Generator().manual_seed(9))
+        for name, buffer in net.named_buffers():
+            if name.endswith(("mean", "var")):
+                buffer.uniform_(0.5, 2, generator=torch.Generator().manual_seed(len(name)))
+        tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items() if "num_b" not in name}
+        safetensors.torch.save_file(tensors, place)
+        return place
+
+    return write

@@ -1,7 +1,6 @@
-"""Training that begins from trained weights."""
+"""Training that begins from trained weights: what is taken, kept, learned slowly."""
 
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reslab.core.contract import CONTRACTS
-from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Start
 from reslab.data.loader import training_crops
 from reslab.data.source import PictureFolder
@@ -28,7 +26,7 @@ from reslab.transforms.photographs import PhotoForm
 
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
-FolderOf = Callable[..., Path]
+TorchvisionFile = Callable[[Path, ModelSpec], Path]
 
 
 class StopAt(Notify):
@@ -62,17 +60,6 @@ def from_weights(experiment: Experiment, weights: Weights, **start: Any) -> Expe
     return experiment.but({"start": {"weights": weights.digest, **start}})
 
 
-@pytest.fixture(scope="module")
-def source(
-    train_on: TrainOn, tiny_photos: Experiment, folder_of: FolderOf, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A run on two other classes."""
-    place = tmp_path_factory.mktemp("source")
-    folder_of(place / "photos", ("oak", "yew"), 12, seed=5)
-    train_on(place / "photos", place / "run", tiny_photos.but({"seed": 7}))
-    return place / "run"
-
-
 @pytest.fixture
 def prepared(photos: Path, tmp_path: Path) -> Callable[..., nn.Module]:
     """The network as it stands before the first step."""
@@ -84,22 +71,11 @@ def prepared(photos: Path, tmp_path: Path) -> Callable[..., nn.Module]:
     return prepare
 
 
-def torchvision_file(place: Path, spec: ModelSpec) -> Path:
-    """Random weights of ``spec`` under torchvision's names, as older files have them: without numbers of batches."""
-    net = build(spec, 1000, torch.Generator().manual_seed(9))
-    for name, buffer in net.named_buffers():
-        if name.endswith(("mean", "var")):
-            buffer.uniform_(0.5, 2, generator=torch.Generator().manual_seed(len(name)))
-    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items() if "num_b" not in name}
-    safetensors.torch.save_file(tensors, place)
-    return place
-
-
 def test_from_a_run_the_body_is_taken_and_the_head_is_new(
-    source: Path, tiny_photos: Experiment, prepared: Callable[..., nn.Module]
+    two_classes: Path, tiny_photos: Experiment, prepared: Callable[..., nn.Module]
 ) -> None:
-    weights = read_weights(source)
-    body, fresh = model_of(source), prepared(tiny_photos, None).state_dict()
+    weights = read_weights(two_classes)
+    body, fresh = model_of(two_classes), prepared(tiny_photos, None).state_dict()
     net = prepared(from_weights(tiny_photos, weights), weights)
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, (fresh if name.startswith("fc.") else body)[name]), name
@@ -109,7 +85,11 @@ def test_from_a_run_the_body_is_taken_and_the_head_is_new(
 
 @pytest.mark.parametrize("spec", [ModelSpec(name="resnet18", width=8), ModelSpec(name="cifar-resnet8", width=4)])
 def test_from_a_file_the_body_is_taken_and_the_head_is_new(
-    spec: ModelSpec, tiny_photos: Experiment, prepared: Callable[..., nn.Module], tmp_path: Path
+    spec: ModelSpec,
+    torchvision_file: TorchvisionFile,
+    tiny_photos: Experiment,
+    prepared: Callable[..., nn.Module],
+    tmp_path: Path,
 ) -> None:
     weights = read_weights(torchvision_file(tmp_path / "w.safetensors", spec))
     assert (weights.model, weights.contract) == (None, None)
@@ -124,7 +104,7 @@ def test_from_a_file_the_body_is_taken_and_the_head_is_new(
 
 
 def test_half_precision_weights_become_single(
-    tiny_photos: Experiment, prepared: Callable[..., nn.Module], tmp_path: Path
+    torchvision_file: TorchvisionFile, tiny_photos: Experiment, prepared: Callable[..., nn.Module], tmp_path: Path
 ) -> None:
     file = torchvision_file(tmp_path / "w.safetensors", tiny_photos.model)
     halves = {name: tensor.half() for name, tensor in safetensors.torch.load_file(file).items()}
@@ -148,15 +128,15 @@ def test_frozen_stages_stay_bit_for_bit_and_the_others_change(
     freeze: list[str],
     kept: tuple[str, ...],
     train_on: TrainOn,
-    source: Path,
+    two_classes: Path,
     photos: Path,
     tiny_photos: Experiment,
     tmp_path: Path,
 ) -> None:
     """Also after a test on the way, which puts the whole network into evaluation mode."""
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     train_on(photos, tmp_path / "run", from_weights(tiny_photos, weights, freeze=freeze), weights=weights)
-    before, after = model_of(source), model_of(tmp_path / "run")
+    before, after = model_of(two_classes), model_of(tmp_path / "run")
     for name, tensor in after.items():
         if name.startswith("fc."):
             continue
@@ -167,9 +147,9 @@ def test_frozen_stages_stay_bit_for_bit_and_the_others_change(
 
 
 def test_frozen_batch_normalisation_is_fed_stored_statistics_while_training(
-    source: Path, photos: Path, tiny_photos: Experiment, train_on: TrainOn, tmp_path: Path
+    two_classes: Path, photos: Path, tiny_photos: Experiment, train_on: TrainOn, tmp_path: Path
 ) -> None:
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     modes: dict[str, set[bool]] = {}
     real = nn.BatchNorm2d.forward
 
@@ -189,13 +169,13 @@ def test_frozen_batch_normalisation_is_fed_stored_statistics_while_training(
 def test_one_update_is_what_the_rates_say(
     rate: float,
     freeze: tuple[str, ...],
-    source: Path,
+    two_classes: Path,
     photos: Path,
     tiny_photos: Experiment,
     train_on: TrainOn,
     tmp_path: Path,
 ) -> None:
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     optim = {"lr": 0.2, "weight_decay": 0.01}
     once = tiny_photos.but({"recipe": {"steps": 1, "bn_group": 8, "optim": optim, "schedule": {"drops": []}}})
     experiment = from_weights(once, weights, freeze=freeze, body_rate=rate)
@@ -223,126 +203,12 @@ def test_one_update_is_what_the_rates_say(
 
 
 def test_the_rate_that_is_written_down_is_the_classifiers(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
+    train_on: TrainOn, two_classes: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
 ) -> None:
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     train_on(photos, tmp_path / "run", from_weights(tiny_photos, weights, body_rate=0.5), weights=weights)
     first = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0]
     assert '"lr": 0.1' in first
-
-
-V1 = ModelSpec(name="resnet50", width=8)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "message"),
-    [
-        (V1, V1.but({"stride_on": "3x3"}), "the weights of resnet50, width 8, not of resnet50, stride on 3x3, width 8"),
-        (V1.but({"stride_on": "3x3"}), V1, "the weights of resnet50, stride on 3x3, width 8, not of resnet50, width 8"),
-        (V1, V1.but({"pool": "caffe"}), "the weights of resnet50, width 8, not of resnet50, pool caffe, width 8"),
-        (V1, V1.but({"name": "resnet101"}), "the weights of resnet50, width 8, not of resnet101, width 8"),
-        (V1, V1.but({"width": 16}), "the weights of resnet50, width 8, not of resnet50, width 16"),
-        (V1, V1.but({"shortcut": "C"}), "the weights of resnet50, width 8, not of resnet50, shortcut C, width 8"),
-        (ModelSpec(name="resnet18"), ModelSpec(name="plain18"), "the weights of resnet18, not of plain18"),
-    ],
-)
-def test_weights_of_another_network_by_their_own_word_are_refused(
-    theirs: ModelSpec,
-    ours: ModelSpec,
-    message: str,
-    train_on: TrainOn,
-    photos: Path,
-    tiny_photos: Experiment,
-    tmp_path: Path,
-) -> None:
-    weights = Weights(tmp_path / "theirs", "0" * 64, {}, theirs)
-    experiment = from_weights(tiny_photos.but({"model": ours.model_dump(mode="json")}), weights)
-    with pytest.raises(DataError, match=f"theirs has {message}$"):
-        train_on(photos, tmp_path / "run", experiment, weights=weights)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_choice_written_out_is_the_same_network(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
-) -> None:
-    weights = read_weights(source)
-    explicit = tiny_photos.but({"model": {"shortcut": "A"}})
-    assert train_on(photos, tmp_path / "run", from_weights(explicit, weights), weights=weights).step == 7
-
-
-@pytest.mark.parametrize(
-    ("ours", "name"),
-    [
-        (ModelSpec(name="resnet34", width=8), "layer1.2.bn1.bias is missing there"),
-        (ModelSpec(name="resnet18", width=16), r"bn1.bias is \(8,\) there and \(16,\) in this network"),
-        (ModelSpec(name="resnet18", width=8, shortcut="C"), "layer1.0.downsample.* is missing there"),
-        (ModelSpec(name="resnet18", width=8, shortcut="A"), "downsample.* and missing in this network"),
-        (ModelSpec(name="cifar-resnet8", width=8), r"conv1.weight is \(8, 3, 7, 7\) there and \(8, 3, 3, 3\) in"),
-    ],
-)
-def test_a_file_of_another_architecture_is_refused_with_what_differs(
-    ours: ModelSpec, name: str, train_on: TrainOn, photos: Path, tiny_photos: Experiment, tmp_path: Path
-) -> None:
-    weights = read_weights(torchvision_file(tmp_path / "w.safetensors", ModelSpec(name="resnet18", width=8)))
-    experiment = from_weights(tiny_photos.but({"model": ours.model_dump(mode="json")}), weights)
-    with pytest.raises(DataError, match=rf"w\.safetensors has the weights of another architecture: .*{name}"):
-        train_on(photos, tmp_path / "run", experiment, weights=weights)
-    assert not (tmp_path / "run").exists()
-
-
-def damaged_run(source: Path, place: Path) -> None:
-    shutil.copytree(source, place)
-    for file in (place / "checkpoints").rglob("model.safetensors"):
-        file.write_bytes(b"?")
-
-
-def half(_source: Path, place: Path) -> None:
-    torchvision_file(place, ModelSpec(name="resnet18", width=8))
-    place.write_bytes(place.read_bytes()[:-8])
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "error", "message"),
-    [
-        ("absent", lambda _s, _p: None, DataError, "does not exist; --from takes a run or a safetensors file"),
-        ("absent.safetensors", lambda _s, _p: None, DataError, "(does not exist|No such file)"),
-        ("w.pth", lambda _s, p: torch.save({"fc.bias": torch.zeros(2)}, p), DataError, "is not a safetensors file"),
-        ("w.safetensors", half, DataError, "cannot read the weights in"),
-        ("w.safetensors", lambda _s, p: p.write_bytes(b""), DataError, "cannot read the weights in"),
-        ("w.safetensors", lambda _s, p: torch.save({}, p), DataError, "cannot read the weights in"),
-        ("folder", lambda _s, p: p.mkdir(), RunError, "is not a run directory: it has no spec.json"),
-        ("run", damaged_run, CheckpointError, "no checkpoint in .* is whole"),
-        (
-            "run",
-            lambda s, p: (p.mkdir(), shutil.copy(s / "spec.json", p)),
-            DataError,
-            "has no checkpoint yet, so no weights to begin from",
-        ),
-    ],
-)
-def test_what_holds_no_weights_is_refused_in_one_line(
-    name: str,
-    make: Callable[[Path, Path], object],
-    error: type[ReslabError],
-    message: str,
-    source: Path,
-    tmp_path: Path,
-) -> None:
-    make(source, tmp_path / name)
-    with pytest.raises(error, match=message) as refused:
-        read_weights(tmp_path / name)
-    assert str(tmp_path / name) in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
-
-
-def test_a_stage_that_the_network_lacks_cannot_be_frozen(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
-) -> None:
-    weights = read_weights(source)
-    experiment = from_weights(tiny_photos, weights, freeze=["layer4"])
-    with pytest.raises(SpecError, match=r"^--freeze layer4: this network has the stages stem, layer1, layer2, layer3$"):
-        train_on(photos, tmp_path / "run", experiment, weights=weights)
-    assert not (tmp_path / "run").exists()
 
 
 def tuned(experiment: Experiment, weights: Weights) -> Experiment:
@@ -350,9 +216,9 @@ def tuned(experiment: Experiment, weights: Weights) -> Experiment:
 
 
 def test_a_fine_tuned_run_that_was_stopped_ends_as_an_unbroken_one_does_even_without_its_source(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, numbers_of: NumbersOf, tmp_path: Path
+    train_on: TrainOn, two_classes: Path, photos: Path, tiny_photos: Experiment, numbers_of: NumbersOf, tmp_path: Path
 ) -> None:
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     experiment = tuned(tiny_photos, weights)
     train_on(photos, tmp_path / "unbroken", experiment, weights=weights)
     train_on(photos, tmp_path / "broken", experiment, StopAt(2), weights=weights)
@@ -362,31 +228,10 @@ def test_a_fine_tuned_run_that_was_stopped_ends_as_an_unbroken_one_does_even_wit
     assert {name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name)} == set()
 
 
-def test_a_run_that_never_began_cannot_begin_without_its_weights(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
-) -> None:
-    experiment = tuned(tiny_photos, read_weights(source))
-    for resume in (False, True):
-        with pytest.raises(RunError, match="the weights that it begins from are not given"):
-            train_on(photos, tmp_path / "run", experiment, resume=resume)
-    assert not (tmp_path / "run").exists()
-
-
-def test_weights_that_the_experiment_does_not_begin_from_are_refused(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
-) -> None:
-    """The spec says which weights a run began from: it may say nothing else than what happened."""
-    weights = read_weights(source)
-    for experiment in (tiny_photos, tiny_photos.but({"start": {"weights": "0" * 64}})):
-        with pytest.raises(ReslabError, match="weights"):
-            train_on(photos, tmp_path / "run", experiment, weights=weights)
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_run_notes_its_weights_and_says_where_pictures_are_prepared_otherwise(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
+    train_on: TrainOn, two_classes: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
 ) -> None:
-    weights, warnings = read_weights(source), Warnings()
+    weights, warnings = read_weights(two_classes), Warnings()
     same = from_weights(tiny_photos, weights)
     caffe = CONTRACTS["caffe"].model_dump(mode="json", include={"order", "mean", "std"})
     other = same.but({"recipe": {"photographs": {"contract": caffe}}})
@@ -394,7 +239,7 @@ def test_a_run_notes_its_weights_and_says_where_pictures_are_prepared_otherwise(
         run = tmp_path / f"run-{overridden}"
         train_on(photos, run, experiment, warnings, weights=weights)
         noted = json.loads((run / "environment.json").read_text())["weights"]
-        assert (noted["place"], noted["sha256"]) == (str(source), weights.digest)
+        assert (noted["place"], noted["sha256"]) == (str(two_classes), weights.digest)
         assert noted["model"] == tiny_photos.model.model_dump(mode="json")
         assert noted["preprocessing_overridden"] == overridden
         assert len(warnings.heard) == overridden
@@ -402,9 +247,9 @@ def test_a_run_notes_its_weights_and_says_where_pictures_are_prepared_otherwise(
 
 
 def test_weights_make_a_difference(
-    train_on: TrainOn, source: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
+    train_on: TrainOn, two_classes: Path, photos: Path, tiny_photos: Experiment, tmp_path: Path
 ) -> None:
-    weights = read_weights(source)
+    weights = read_weights(two_classes)
     train_on(photos, tmp_path / "fresh")
     train_on(photos, tmp_path / "begun", from_weights(tiny_photos, weights), weights=weights)
     first, second = model_of(tmp_path / "fresh"), model_of(tmp_path / "begun")
