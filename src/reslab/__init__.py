@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any
 from reslab._version import __version__
 
 if TYPE_CHECKING:
-    from reslab.core.experiment import Augmentation, Experiment, ModelSpec, Optimizer, Recipe, Schedule, WarmUp
+    from reslab.core.contract import Contract
+    from reslab.core.experiment import (
+        Augmentation,
+        Experiment,
+        ModelSpec,
+        Optimizer,
+        Photographs,
+        Recipe,
+        Schedule,
+        WarmUp,
+    )
     from reslab.core.rundir import RunDirectory
+    from reslab.data.photographs import PhotoFolder
     from reslab.data.pictures import Pictures
     from reslab.data.source import load
     from reslab.evaluation.result import Evaluation
@@ -31,11 +42,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Augmentation": "core.experiment",
+    "Contract": "core.contract",
     "Evaluation": "evaluation.result",
     "Experiment": "core.experiment",
     "Fitted": "experiments.api",
     "ModelSpec": "core.experiment",
     "Optimizer": "core.experiment",
+    "PhotoFolder": "data.photographs",
+    "Photographs": "core.experiment",
     "Pictures": "data.pictures",
     "Recipe": "core.experiment",
     "ResNet": "models.resnet",
@@ -61,11 +75,14 @@ _HOMES = {
 
 __all__ = [
     "Augmentation",
+    "Contract",
     "Evaluation",
     "Experiment",
     "Fitted",
     "ModelSpec",
     "Optimizer",
+    "PhotoFolder",
+    "Photographs",
     "Pictures",
     "Recipe",
     "ResNet",

@@ -210,15 +210,3 @@ def test_a_run_goes_on_although_what_it_began_from_was_trained_further(
     done = reslab("train", *words, "--resume")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "r" / "spec.json").read_text())["experiment"]["start"]["weights"] == begun
-
-
-def test_small_pictures_can_be_fine_tuned_too(reslab: Command, tmp_path: Path) -> None:
-    words = ("--data", "embedded", "--steps", 1, "--batch", 32)
-    assert reslab("train", *NETWORK, *words, "--out", tmp_path / "first").returncode == 0
-    done = reslab("train", "--from", tmp_path / "first", *words, "--freeze", "stem", "--out", tmp_path / "second")
-    assert done.returncode == 0, done.stderr
-    kept = [
-        safetensors.torch.load_file(tmp_path / run / "checkpoints" / "step-1" / "model.safetensors")["conv1.weight"]
-        for run in ("first", "second")
-    ]
-    assert torch.equal(*kept)

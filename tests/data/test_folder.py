@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.core.errors import DataError
+from reslab.core.text import printable
 from reslab.data import folder
-from reslab.data.folder import Index, class_folders, is_picture, printable, scan
+from reslab.data.folder import Index, class_folders, is_picture, scan
 from reslab.data.source import PictureFolder, Reading, find_data, load
 
 CALM = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -197,17 +197,18 @@ def stop(_item: int) -> None:
     die(signal.SIGSTOP)
 
 
-@pytest.mark.parametrize(("way", "workers"), [(hang, 1), (stop, 2)])
+@pytest.mark.parametrize(("way", "look"), [(hang, pool.LOOK), (stop, 0.05)])
 def test_a_worker_that_hangs_is_named_with_its_item_and_replaced_a_second_after_our_patience(
-    way: Callable[[int], None], workers: int
+    way: Callable[[int], None], look: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best of three: what else the machine does must not decide."""
+    monkeypatch.setattr(pool, "LOOK", look)
     times = []
     for _ in range(3):
         heard: list[str] = []
         work = Batches(lambda item, before: way(item) if item == 4 and not before else None)
         begun = time.monotonic()
-        assert results_of(work, workers, heard, PATIENCE) == undisturbed()
+        assert results_of(work, 2, heard, PATIENCE) == undisturbed()
         times.append(time.monotonic() - begun)
         (line,) = heard
         assert "has hung for " in line
@@ -219,8 +220,8 @@ def test_a_worker_that_hangs_is_named_with_its_item_and_replaced_a_second_after_
 
 def test_patience_is_for_an_item_and_not_for_a_task() -> None:
     heard: list[str] = []
-    work = Batches(lambda item, _before: time.sleep(0.25 if item in (3, 4, 5) else 0))
-    assert results_of(work, 2, heard, 0.6) == undisturbed()
+    work = Batches(lambda item, _before: time.sleep(0.15 if item in (3, 4, 5) else 0))
+    assert results_of(work, 2, heard, 0.4) == undisturbed()
     assert heard == []
 
 
@@ -239,8 +240,9 @@ def test_an_item_that_hangs_three_workers_is_an_error_that_names_it(monkeypatch:
 
 
 @pytest.mark.timeout(15)
-def test_a_worker_that_stops_while_it_sends_has_hung_too() -> None:
+def test_a_worker_that_stops_while_it_sends_has_hung_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe holds 64 KiB: the rest of its 1 MB is on its way when the reader comes back."""
+    monkeypatch.setattr(pool, "LOOK", 0.05)
     size = 1_000_000
 
     def act(item: int, before: int) -> None:

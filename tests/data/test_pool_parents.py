@@ -69,7 +69,7 @@ def all_end(processes: list[int], seconds: float) -> bool:
 def test_workers_end_within_two_seconds_when_their_parent_is_killed(size: int, pause: float) -> None:
     """Idle, at work, sending, and hung."""
     ahead = "stream = in_order(Work(), range(99), 3)\nimport threading\n"
-    tell = "threading.Timer(0.3, lambda: say(*[c.pid for c in multiprocessing.active_children()])).start()\n"
+    tell = "threading.Timer(0.15, lambda: say(*[c.pid for c in multiprocessing.active_children()])).start()\n"
     with program(ahead + tell + "next(stream)\ntime.sleep(60)", SIZE=size, PAUSE=pause) as process:
         workers = first_line(process)
         assert len(workers) == 3

@@ -15,9 +15,9 @@ from tests.hostile import nobody
 from tests.picture_bytes import deep_grey, exif, image, moving, png, saved, see_through, sized_jpeg
 
 from reslab.core.errors import DataError
+from reslab.core.text import printable
 from reslab.data import folder, verify
 from reslab.data.decode import decode
-from reslab.data.folder import printable
 from reslab.data.source import HALVES
 from reslab.data.verify import CHUNK, SMALLEST, Remark, Verification
 

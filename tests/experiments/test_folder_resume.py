@@ -60,7 +60,7 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return searched
 
 
-@pytest.mark.parametrize(("stops", "workers"), [((1,), 0), ((3,), 2), ((4,), 0), ((2, 5, 6), 1)])
+@pytest.mark.parametrize(("stops", "workers"), [((1,), 0), ((3,), 2), ((2, 4, 6), 0)])
 def test_a_run_stopped_anywhere_ends_as_an_unbroken_one_does(
     stops: tuple[int, ...],
     workers: int,
@@ -89,7 +89,7 @@ def trained_on(photos: Path, *numbers: int) -> list[Path]:
     return [photos / index.path(number) for number in numbers]
 
 
-@pytest.mark.parametrize("stops", [(1,), (4,), (2, 3, 6)])
+@pytest.mark.parametrize("stops", [(4,), (1, 2, 6)])
 def test_replaced_pictures_are_counted_once_however_often_the_run_is_stopped(
     stops: tuple[int, ...],
     train_on: TrainOn,

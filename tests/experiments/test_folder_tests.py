@@ -23,7 +23,7 @@ from reslab.experiments.testing import evaluate_run
 TrainOn = Callable[..., Outcome]
 FolderOf = Callable[..., Path]
 SETTINGS = Photographs(contract=Contract(shorter_side=32, crop=32), scale=(32, 40))
-RECIPE = reslab.Recipe(steps=30, batch=12, bn_group=6, precision="fp32", photographs=SETTINGS)
+RECIPE = reslab.Recipe(steps=20, batch=12, bn_group=6, precision="fp32", photographs=SETTINGS)
 
 
 class Warnings(Notify):
@@ -186,7 +186,7 @@ def test_fit_and_evaluate_learn_what_is_easy(photos: Path) -> None:
 
 
 def test_workers_change_no_number(photos: Path) -> None:
-    recipe = RECIPE.but({"steps": 4})
+    recipe = RECIPE.but({"steps": 2})
     nets = [reslab.fit(network(), reslab.load(str(photos)), recipe, workers=workers).net for workers in (0, 1, 3)]
     for name, tensor in nets[0].state_dict().items():
         assert all(torch.equal(tensor, net.state_dict()[name]) for net in nets[1:]), name

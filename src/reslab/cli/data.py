@@ -1,6 +1,9 @@
 """``reslab data``."""
 
+import re
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.core.text import few, printable
 from reslab.core.units import bytes_text
 
 if TYPE_CHECKING:
-    from reslab.data.verify import Verification
+    from reslab.data.pictures import Pictures
+    from reslab.data.verify import Remark, Verification
 
 LISTED = 50  # lines of a kind on a terminal; --json has all
 
@@ -27,16 +32,16 @@ def verify(path: Path, /, *, workers: int | None = None, json: bool = False) -> 
         workers: processes that decode; by default one a core.
         json: print one JSON document.
     """
-    from reslab.core.errors import SpecError
-    from reslab.data.source import HALVES, PictureFolder, find_data
+    from reslab.data.pool import check_workers
+    from reslab.data.source import HALVES, PictureFolder, SmallPictures, find_data
     from reslab.data.verify import verify as read_all
     from reslab.experiments.session import cores
 
-    if workers is not None and workers < 0:
-        raise SpecError(f"--workers must be 0 or more, not {workers}")
+    check_workers(workers)
     source = find_data(str(path))
-    if not isinstance(source, PictureFolder):
+    if isinstance(source, SmallPictures):
         return _verify_small(source.name, {part: source.read(part) for part in HALVES}, as_json=json)
+    assert isinstance(source, PictureFolder)
     parts = HALVES if source.halved else (".",)
     begun = time.monotonic()
     console = Console(stderr=True)
@@ -77,7 +82,7 @@ def _as_json(found: "Verification", seconds: float) -> dict[str, Any]:
 def _print(found: "Verification", seconds: float) -> None:
     titles = ["pictures" if part == "." else part for part in found.counts]
     rows = [
-        (str(label), name, *(f"{counts.get(name, 0):,}" for counts in found.counts.values()))
+        (str(label), printable(name), *(f"{counts.get(name, 0):,}" for counts in found.counts.values()))
         for label, name in enumerate(found.classes)
     ]
     print_table(("label", "class", *titles), rows)
@@ -85,11 +90,11 @@ def _print(found: "Verification", seconds: float) -> None:
         if remarks:
             stdout().print()
             print_table((title, ""), remarks[:LISTED])
+            stdout().print(f"{title} by kind: {_kinds(remarks)}")
         if len(remarks) > LISTED:
             stdout().print(f"and {len(remarks) - LISTED:,} more {title}; --json lists all")
     if found.others:
-        few = ", ".join(found.others[:3]) + (", ..." if len(found.others) > 3 else "")
-        stdout().print(f"\n{len(found.others):,} other files, which are no pictures by name: {few}")
+        stdout().print(f"\n{len(found.others):,} other files, which are no pictures by name: {few(found.others)}")
     stdout().print(
         f"\n{found.pictures:,} pictures of {len(found.classes):,} classes, {bytes_text(found.size)}:"
         f" {len(found.defects):,} defects, {len(found.notes):,} notes"
@@ -97,7 +102,13 @@ def _print(found: "Verification", seconds: float) -> None:
     )
 
 
-def _verify_small(name: str, halves: dict[str, Any], *, as_json: bool) -> int:
+def _kinds(remarks: "Sequence[Remark]") -> str:
+    """How many of each kind, by the words up to the first number or comma."""
+    counts = Counter(re.split(r"[,:(]| \d| train/| val/", remark.what)[0] for remark in remarks)
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+
+
+def _verify_small(name: str, halves: "dict[str, Pictures]", *, as_json: bool) -> int:
     """Small pictures were checked while they were read: sizes, labels, digests."""
     counts = {part: pictures.labels.bincount(minlength=len(pictures.classes)) for part, pictures in halves.items()}
     classes = next(iter(halves.values())).classes
@@ -107,11 +118,11 @@ def _verify_small(name: str, halves: dict[str, Any], *, as_json: bool) -> int:
     ]
     total = sum(len(pictures) for pictures in halves.values())
     if as_json:
-        print_json({"path": name, "pictures": total, "classes": rows, "defects": [], "notes": []})
+        print_json({"path": name, "pictures": total, "classes": rows, "defects": [], "notes": [], "other_files": []})
         return 0
     print_table(
         ("label", "class", *counts),
-        [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows],
+        [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows],
     )
     stdout().print(f"\n{total:,} pictures of {len(classes)} classes: as they should be")
     return 0

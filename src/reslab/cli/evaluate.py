@@ -6,6 +6,7 @@ from typing import Literal
 from reslab.cli.output import print_json, print_table, stdout
 from reslab.cli.progress import progress
 from reslab.core.rundir import RunDirectory
+from reslab.core.text import printable
 
 
 def evaluate(
@@ -58,7 +59,7 @@ def evaluate(
         f" (95 % interval {low:.2f} to {high:.2f}, n={tested.n:,}), top-5 error {tested.top5.error:.2f} %\n"
     )
     rows = [
-        (name, f"{count.error:.2f}", f"{count.interval[0]:.2f} to {count.interval[1]:.2f}", f"{count.n:,}")
+        (printable(name), f"{count.error:.2f}", f"{count.interval[0]:.2f} to {count.interval[1]:.2f}", f"{count.n:,}")
         for name, count in tested.by_class.items()
     ]
     print_table(("class", "error %", "95 % interval", "n"), rows)

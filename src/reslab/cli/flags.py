@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from reslab.core.contract import named_contract
 from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, ShortcutKind, Stage, StrideOn
+
+PREPARED: Final = {"order", "mean", "std"}  # what --preprocessing names; sides and crops have flags of their own
 
 
 @Parameter(name="*")
@@ -75,7 +77,8 @@ class PhotoFlags:
         shorter_side: the shorter side in testing.
         held_out: the share of each class that is kept for testing, where the folder has no val/.
         decode: of training pictures; fast decodes a large JPEG at a half, quarter or eighth. Testing is always exact.
-        on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops.
+        on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops,
+            the tests on the way too.
         preprocessing: paper, torchvision or caffe: mean, scale and order of channels; by default that of the weights.
     """
 
@@ -95,7 +98,9 @@ class PhotoFlags:
         """
         settings = given(self)
         named = settings.pop("preprocessing", None)
-        contract = {} if named is None else named_contract(named).model_dump(mode="json")
+        contract = (
+            {} if named is None else named_contract(named).model_dump(mode="json", include={"order", "mean", "std"})
+        )
         contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
         return {**settings, **({"contract": contract} if contract else {})}
 

@@ -14,7 +14,7 @@ WIDE = 150  # columns, where the output is a file or a pipe
 def stdout() -> Console:
     """The console for results."""
     terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else WIDE, highlight=False, markup=False, soft_wrap=not terminal)
+    return Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False, soft_wrap=not terminal)
 
 
 def say(text: str) -> None:

@@ -9,11 +9,10 @@ from reslab.cli.output import print_table, say, stdout
 from reslab.cli.progress import progress
 from reslab.core.errors import SpecError
 from reslab.core.rundir import RunDirectory
+from reslab.core.text import printable
 
 if TYPE_CHECKING:
     from reslab.experiments.predict import Prediction
-
-ON_SHEET = 96  # pictures on a contact sheet: 8 columns of 12
 
 
 def predict(
@@ -33,7 +32,7 @@ def predict(
 
     Args:
         run: a run directory; its newest whole checkpoint answers.
-        pictures: files, or folders of them.
+        pictures: files, or folders of them; one that does not exist stops before anything is answered.
         top: answers a picture.
         figure: a contact sheet (PNG) of the pictures with their answers.
         precision: of the forward pass.
@@ -55,7 +54,7 @@ def predict(
     bad = 0
     for prediction in (_print_json if json else _print)(answered, len(paths)):
         bad += prediction.error is not None
-        if figure is not None and len(kept) < ON_SHEET:
+        if figure is not None and _fits(len(kept)):
             kept.append(prediction)
     if figure is not None:
         _draw(kept, len(paths), figure)
@@ -67,16 +66,19 @@ def predict(
 def _print_json(predictions: "Iterable[Prediction]", _total: int) -> "Iterator[Prediction]":
     """One document, an entry at a time: thousands of pictures need no memory."""
     separator = "["
-    for prediction in predictions:
-        entry = {
-            "picture": prediction.picture,
-            "answers": [{"class": name, "probability": probability} for name, probability in prediction.answers],
-            "error": prediction.error,
-        }
-        print(f"{separator}\n {json_text.dumps(entry)}", end="", flush=True)
-        separator = ","
-        yield prediction
-    print("\n]")
+    try:
+        for prediction in predictions:
+            entry = {
+                "picture": prediction.picture,
+                "answers": [{"class": name, "probability": probability} for name, probability in prediction.answers],
+                "error": prediction.error,
+            }
+            print(f"{separator}\n {json_text.dumps(entry)}", end="", flush=True)
+            separator = ","
+            yield prediction
+    finally:
+        if separator == ",":
+            print("\n]")
 
 
 def _print(predictions: "Iterable[Prediction]", total: int) -> "Iterator[Prediction]":
@@ -85,12 +87,21 @@ def _print(predictions: "Iterable[Prediction]", total: int) -> "Iterator[Predict
         if prediction.error is not None:
             stdout().print(f"{prediction.picture}: cannot be used: it {prediction.error}")
         elif total == 1:
-            rows = [(name, f"{100 * probability:.2f}") for name, probability in prediction.answers]
+            rows = [(printable(name), f"{100 * probability:.2f}") for name, probability in prediction.answers]
             print_table(("class", "probability %"), rows, title=prediction.picture)
         else:
-            answers = "  ".join(f"{name} {100 * probability:.1f} %" for name, probability in prediction.answers)
+            answers = "  ".join(
+                f"{printable(name)} {100 * probability:.1f} %" for name, probability in prediction.answers
+            )
             stdout().print(f"{prediction.picture}: {answers}")
         yield prediction
+
+
+def _fits(kept: int) -> bool:
+    """Whether one more picture finds room on the contact sheet."""
+    from reslab.report.contact import MOST
+
+    return kept < MOST
 
 
 def _draw(predictions: "list[Prediction]", total: int, figure: Path) -> None:

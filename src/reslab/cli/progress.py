@@ -14,7 +14,7 @@ from reslab.experiments.notify import Notify
 
 def progress() -> Notify:
     """The right kind for where standard error goes."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress()
 
 

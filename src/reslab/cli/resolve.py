@@ -1,5 +1,6 @@
 """From what a user asked of ``reslab train`` to one frozen experiment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides the experiment among the flags of ``train``."""
+    """What decides the experiment among the flags of ``train``; ``going_on``: the run that is resumed, if any."""
 
     recipe: str | None
     spec: Path | None
@@ -30,6 +31,7 @@ class Asked:
     optim: Optimizer | None
     epochs: float | None
     seed: int | None
+    going_on: Experiment | None
 
 
 def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experiment:
@@ -38,14 +40,19 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
     Raises:
         SpecError: something is missing, unknown, contradictory or without effect.
     """
+    from reslab.data.source import PictureFolder
+
     base = _base(asked, source, weights)
     if asked.start.begin is None and asked.start.given():
         raise SpecError("--freeze and --body-rate are for training that begins from weights: give --from")
     photographs = asked.photographs.given()
+    if "held_out" in photographs and isinstance(source, PictureFolder) and source.halved:
+        raise SpecError("--held-out has no effect on a folder that has train/ and val/")
     if photographs and source.name != "folder":
         raise SpecError(f"settings of photographs ({', '.join(photographs)}) have no effect on {source.name}")
     flags = overlay(asked.network.given(), asked.settings.given(base["recipe"]))
     flags = overlay(flags, {"recipe": {"photographs": photographs}} if photographs else {})
+    flags = overlay(flags, {"start": asked.start.given()} if weights else {})
     flags = overlay(flags, {} if asked.seed is None else {"seed": asked.seed})
     merged = overlay(base, flags)
     if not merged["model"].get("name"):
@@ -55,6 +62,8 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
     if asked.optim is not None:
         optim = with_optimizer(experiment.recipe, asked.optim).model_dump(mode="json")
         experiment = experiment.but({"recipe": optim})
+    if experiment.start is not None and weights is None:
+        raise SpecError("the spec begins from trained weights: give them with --from")
     return _in_steps(experiment, asked, source)
 
 
@@ -63,26 +72,34 @@ def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str
     base: dict[str, Any] = {"model": {}, "data": source.name}
     base["recipe"] = named_recipe(asked.recipe or usual).model_dump(mode="json")
     if weights is not None:
-        base = overlay(base, _from_weights(asked, weights, source))
+        base = overlay(base, _from_weights(weights, source))
     values = {} if asked.spec is None else read_toml(asked.spec)
     if values.get("data", source.name) != source.name:
         raise SpecError(f"{asked.spec} is about {values['data']} and --data is {source.name}")
+    if weights is not None:
+        _refuse_what_is_not_said(asked, source, weights, values)
     return overlay(base, values)
 
 
-def _from_weights(asked: Asked, weights: "Weights", source: "Source") -> dict[str, Any]:
-    brought: dict[str, Any] = {"start": {"weights": weights.digest, **asked.start.given()}}
+def _from_weights(weights: "Weights", source: "Source") -> dict[str, Any]:
+    brought: dict[str, Any] = {"start": {"weights": weights.digest}}
     if weights.model is not None:
         brought["model"] = weights.model.model_dump(mode="json")
     if source.name != "folder":
         return brought
-    if weights.contract is None and asked.photographs.preprocessing is None:
+    if weights.photographs is not None:
+        kept = weights.photographs.model_dump(mode="json", include={"contract", "scale", "held_out"})
+        brought["recipe"] = {"photographs": kept}
+    return brought
+
+
+def _refuse_what_is_not_said(asked: Asked, source: "Source", weights: "Weights", stated: Mapping[str, Any]) -> None:
+    contract = stated.get("recipe", {}).get("photographs", {}).get("contract")
+    silent = weights.photographs is None and asked.photographs.preprocessing is None and not contract
+    if source.name == "folder" and silent:
         raise SpecError(
             f"{weights.place} does not say how its pictures were prepared: --preprocessing paper, torchvision or caffe"
         )
-    if weights.contract is not None:
-        brought["recipe"] = {"photographs": {"contract": weights.contract.model_dump(mode="json")}}
-    return brought
 
 
 def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experiment:
@@ -90,6 +107,8 @@ def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experim
         return experiment
     if asked.settings.steps is not None:
         raise SpecError("--steps and --epochs say the same thing; give one")
+    if asked.going_on is not None:  # the folder may have grown since
+        return experiment.but({"recipe": {"steps": asked.going_on.recipe.steps}})
     from reslab.data.source import Reading
 
     photographs = experiment.recipe.photographs

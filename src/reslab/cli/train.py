@@ -12,7 +12,7 @@ from reslab.cli.progress import progress
 from reslab.cli.resolve import Asked, resolve
 from reslab.core.errors import ReslabError
 from reslab.core.experiment import Experiment, Optimizer
-from reslab.core.rundir import Record
+from reslab.core.rundir import Record, RunDirectory
 from reslab.core.units import duration_text
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ def train(
     source = find_data(data)
     begun = start or StartFlags()
     weights = None if begun.begin is None else _weights(begun.begin, job)
+    resumed = job.resume and (job.out / "spec.json").exists()
+    going_on = RunDirectory.open(job.out).experiment if resumed else None
     parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
-    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed), source, weights)
+    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed, going_on), source, weights)
     if dry_run:
         _print_spec(experiment, as_json=json)
         return 0
@@ -78,7 +80,7 @@ def _weights(place: Path, job: JobFlags) -> "Weights":
     from reslab.experiments.fine_tune import noted_weights, read_weights
 
     try:
-        return read_weights(place)
+        return read_weights(place, progress().warned)
     except ReslabError as error:
         noted = noted_weights(place, job.out) if job.resume else None
         if noted is None:

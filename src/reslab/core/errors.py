@@ -37,6 +37,12 @@ class StorageError(ReslabError):
     exit_code = 1
 
 
+class WorkerError(ReslabError):
+    """A picture that killed or hung one worker after the other."""
+
+    exit_code = 1
+
+
 class TrainingError(ReslabError):
     """Training that cannot go on, a non-finite loss above all."""
 

@@ -8,6 +8,7 @@ always applied. A JPEG whose decoder warns is damaged: a guess is not a picture.
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -30,6 +31,7 @@ UPRIGHT: Final[dict[int, Callable[[Pixels], Pixels]]] = {  # EXIF 2.3, tag Orien
     8: lambda x: np.rot90(x),
 }
 STDERR: Final = 2
+ONE_AT_A_TIME: Final = threading.Lock()
 PHOTOMETRIC: Final = 262  # TIFF tag; 0: white is zero
 HALVINGS: Final = (8, 4, 2)  # scales that the JPEG decoder reaches with fast arithmetic; 7/8 ... 5/8 are slower than 1
 
@@ -75,7 +77,7 @@ def _by_pillow(data: bytes, header: Header) -> Pixels:
     if header.kind == "JPEG":
         _check_ink(data)
     silence = _no_libtiff() if header.kind == "TIFF" else contextlib.nullcontext()
-    with pillow(), silence, Image.open(io.BytesIO(data), formats=(header.kind,)) as image:
+    with silence, pillow(), Image.open(io.BytesIO(data), formats=(header.kind,)) as image:
         image.load()
         if image.size[0] * image.size[1] != header.width * header.height:
             raise PictureError(f"is damaged: its header says {header.width} x {header.height}, its pixels otherwise")
@@ -84,15 +86,21 @@ def _by_pillow(data: bytes, header: Header) -> Pixels:
 
 @contextlib.contextmanager
 def _no_libtiff() -> Iterator[None]:
-    """Without libtiff's own words on standard error: what is wrong is said once, by us."""
-    kept, null = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, STDERR)
-    try:
-        yield
-    finally:
-        os.dup2(kept, STDERR)
-        os.close(kept)
-        os.close(null)
+    """Without libtiff's own words on standard error: what is wrong is said once, by us. One thread at a time."""
+    with ONE_AT_A_TIME:
+        try:
+            kept = os.dup(STDERR)
+        except OSError:  # there is no standard error to be kept clean
+            yield
+            return
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            os.close(null)
 
 
 def _check_ink(data: bytes) -> None:

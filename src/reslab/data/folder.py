@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from reslab.core.errors import DataError
 from reslab.core.files import canonical_json, write_bytes
+from reslab.core.text import printable
 from reslab.data.picture_file import SUFFIXES
 
 Found = Callable[[int], None]
@@ -204,12 +205,6 @@ def held_out(index: Index, fraction: float) -> NDArray[np.bool]:
     return kept
 
 
-def printable(text: str) -> str:
-    """A path on one line that every terminal can show: control characters and foreign bytes are escaped."""
-    clean = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clean)
-
-
 def refuse(path: Path, what: str) -> None:
     """Stop at the first thing that is wrong with a folder.
 
@@ -254,6 +249,8 @@ def pictures_in(
                 yield path, _size(entry)
             else:
                 other(printable(path))
+        elif entry.name.startswith("."):
+            other(printable(path))
         elif is_picture(entry.name):
             wrong(root / path, "is a folder with a picture's name")
         else:

@@ -136,7 +136,7 @@ def training_crops(
 
     Raises:
         PictureError: a picture cannot be used and the settings say stop.
-        DataError: a picture killed or hung three workers.
+        WorkerError: a picture killed or hung three workers.
     """
     work = TrainingCrops(photos, settings, batch, seed)
     for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
@@ -150,7 +150,7 @@ def centre_crops(
 
     Raises:
         PictureError: a picture cannot be used: testing never goes on without it.
-        DataError: a picture killed or hung three workers.
+        WorkerError: a picture killed or hung three workers.
     """
     work = CentreCrops(photos, contract, batch)
     for found, buffer in in_order(work, work.tasks, workers, warn):

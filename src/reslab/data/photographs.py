@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
 from reslab.core.experiment import Photographs
+from reslab.core.text import printable
 from reslab.data import chance
 from reslab.data.decode import decode
-from reslab.data.folder import Index, printable
+from reslab.data.folder import Index
 from reslab.data.picture_file import Header, read_header, read_picture
 from reslab.data.pictures import Part
 from reslab.data.pool import At, Buffer
@@ -79,11 +80,15 @@ class PhotoFolder:
 
 
 class Incident(NamedTuple):
-    """A picture that is not as one would like it: ``number``, ``path``, and what it is like."""
+    """A picture that is not as one would like it: ``number``, ``path``, and what it is like.
+
+    ``first``: whether it was the one that was asked for, not itself a replacement.
+    """
 
     number: int
     path: str
     what: str
+    first: bool = True
 
 
 class PhotoBatch(NamedTuple):
@@ -137,7 +142,7 @@ class TrainingCrops:
             except PictureError as error:
                 if self.settings.on_bad_picture == "stop":
                     raise self.photos.named(number, error) from None
-                incidents.append(Incident(number, self.photos.index.path(number), str(error)))
+                incidents.append(Incident(number, self.photos.index.path(number), str(error), attempt == 0))
                 stream = chance.REPLACEMENT + attempt * chance.STREAMS
                 number = chance.draw(len(self.photos), self.seed, stream, epoch, sample)
         raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used, {incidents[-1].path} the last")

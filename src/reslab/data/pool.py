@@ -9,11 +9,15 @@ takes only itself along.
 """
 
 import atexit
+import ctypes
 import mmap
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_int64
 from multiprocessing.connection import Connection, wait
@@ -23,7 +27,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reslab.core.errors import DataError
+from reslab.core.errors import SpecError, WorkerError
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -32,6 +36,7 @@ At = Callable[[int], None]
 
 PATIENCE: Final = 60.0  # seconds on one item; ours: the slowest picture that is accepted decodes in about ten
 ATTEMPTS: Final = 3  # workers that one task may cost
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 LOOK: Final = 0.5  # seconds between looks at silent workers
 
 
@@ -66,7 +71,7 @@ def in_order(
         patience: seconds after which a worker that is still on the same item has hung.
 
     Raises:
-        DataError: one task cost three workers; the line names the item.
+        WorkerError: one task cost three workers; the line names the item.
         Exception: whatever ``work`` raised, when its task's turn comes.
     """
     if not workers:
@@ -94,7 +99,7 @@ class _Worker(Generic[R]):
         foreign = [end for other in others for end in (other.requests, other.replies)]
         own = (self.requests, self.replies)
         self.process = context.Process(
-            target=_serve, args=(work, slots, requests, replies, self.item, (*foreign, *own)), daemon=True
+            target=_serve, args=(work, slots, requests, replies, self.item, (*foreign, *own), os.getpid()), daemon=True
         )
         self.process.start()
         requests.close()
@@ -143,10 +148,14 @@ class _Pool(Generic[R]):
     def results(self) -> Iterator[tuple[R, Buffer]]:
         begun = 0
         for turn in range(len(self.tasks)):
+            limit = min(turn + len(self.slots), len(self.tasks))
+            for worker in self.workers:  # what came while the taker was busy
+                if worker.turn is not None and worker.replies.poll():
+                    self._receive(worker)
+            begun = self._hand_out(begun, limit)
             while turn not in self.done:
-                limit = min(turn + len(self.slots), len(self.tasks))
-                begun = self._hand_out(begun, limit)
                 self._collect()
+                begun = self._hand_out(begun, limit)
             error, result = self.done.pop(turn)
             if error is not None:
                 raise error
@@ -197,7 +206,7 @@ class _Pool(Generic[R]):
         worker.end()
         self.costs[turn] = self.costs.get(turn, 0) + 1
         if self.costs[turn] >= ATTEMPTS:
-            raise DataError(f"{line}; so did {ATTEMPTS - 1} others before it on the same batch")
+            raise WorkerError(f"{line}; so did {ATTEMPTS - 1} others before it on the same batch")
         self.warn(f"{line}; it was replaced, and no batch changes")
         position = self.workers.index(worker)
         self.workers.remove(worker)
@@ -213,8 +222,10 @@ def _serve(
     replies: Connection,
     item: Any,
     foreign: Sequence[Connection],
+    parent: int,
 ) -> None:
     """A worker's life: until its parent closes the pipe, or is gone."""
+    _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for end in foreign:  # copies that would keep pipes open
@@ -231,14 +242,43 @@ def _serve(
         try:
             reply: tuple[Exception | None, Any] = (None, work(task, slots[slot], at))
         except Exception as error:  # raised again in the parent
-            reply = (error, None)
+            error.add_note("".join(traceback.format_exception(error)).rstrip())
+            reply = (_fit_to_travel(error), None)
         try:
             replies.send(reply)
         except OSError:
             os._exit(0)
 
 
+def _fit_to_travel(error: Exception) -> Exception:
+    """The error, or its words where it cannot be pickled and unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 our own bytes
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of workers that cannot be.
+
+    Raises:
+        SpecError: it is negative.
+    """
+    if workers is not None and workers < 0:
+        raise SpecError(f"--workers must be 0 or more, not {workers}")
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent is gone, even in the middle of a picture (Linux); elsewhere the pipe's end says so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
 def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    named = -code in {known.value for known in signal.Signals}
+    return signal.Signals(-code).name if named else f"signal {-code}"

@@ -1,5 +1,6 @@
 """What ``--data`` may name, and how it is opened."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,9 +12,10 @@ import torch
 
 from reslab.core.errors import DataError
 from reslab.core.experiment import DataName, Photographs
+from reslab.core.text import few, printable
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
-from reslab.data.folder import Found, Index, class_folders, common_classes, held_out, printable, read_index, scan
+from reslab.data.folder import Found, Index, class_folders, common_classes, held_out, read_index, scan
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures, Split
 
@@ -22,6 +24,7 @@ CIFAR: dict[DataName, tuple[Layout, str]] = {
     "cifar100": (CIFAR100, "cifar-100-binary"),
 }
 HALVES: Final = ("train", "val")
+USUAL_HALVES: Final = {"train", "training", "val", "valid", "validation", "test", "testing"}
 Dataset = Pictures | PhotoFolder
 
 
@@ -82,6 +85,7 @@ class PictureFolder:
 
     root: Path
     name: DataName = field(default="folder", init=False)
+    searched: dict[tuple[str, ...], Index] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def place(self) -> str:
@@ -91,7 +95,7 @@ class PictureFolder:
     @property
     def halved(self) -> bool:
         """Whether the folder itself says which pictures are ``val``."""
-        return all((self.root / half).is_dir() for half in HALVES)
+        return all(is_half(self.root / half) for half in HALVES)
 
     def read(self, part: Part, reading: Reading | None = None) -> PhotoFolder:
         """The pictures of ``part``, from the cached index where there is one.
@@ -107,8 +111,8 @@ class PictureFolder:
     def _search(self, part: Part, how: Reading) -> Index:
         if self.halved:
             common_classes(self.root, HALVES)
-            return scan(self.root, HALVES if part == "all" else (part,), how.found)
-        index = scan(self.root, found=how.found)
+            return self._scan(HALVES if part == "all" else (part,), how.found)
+        index = self._scan((".",), how.found)
         if part == "all":
             return index
         kept = held_out(index, how.held_out)
@@ -116,6 +120,20 @@ class PictureFolder:
         if not len(chosen):
             raise DataError(f"{printable(str(self.root))} has too few pictures to hold any out: give it a val/ folder")
         return index.subset(chosen)
+
+    def _scan(self, parts: tuple[str, ...], found: Found) -> Index:
+        """Search once, however many ask."""
+        if parts not in self.searched:
+            self.searched[parts] = scan(self.root, parts, found)
+        return self.searched[parts]
+
+
+def is_half(folder: Path) -> bool:
+    """Whether a folder called train or val holds classes, and is not a class itself."""
+    try:
+        return folder.is_dir() and any(entry.is_dir() for entry in os.scandir(folder))
+    except OSError:
+        return True  # what is wrong with it is said when it is searched
 
 
 def find_data(path: str) -> Source:
@@ -137,11 +155,15 @@ def find_data(path: str) -> Source:
             f"{printable(path)} {found}; --data takes 'embedded', a folder of photographs (class folders, alone or"
             " below train/ and val/), or a CIFAR-10 or CIFAR-100 folder in the official binary layout"
         )
-    lonely = [half for half in HALVES if (folder / half).is_dir()]
+    lonely = [half for half in HALVES if is_half(folder / half)]
     if len(lonely) == 1:
         (missing,) = set(HALVES) - set(lonely)
         raise DataError(f"{printable(path)} has {lonely[0]}/ but no {missing}/; for one part alone, name its folder")
-    class_folders(folder)
+    names = class_folders(folder)
+    if {name.casefold() for name in names} <= USUAL_HALVES and set(names) != set(HALVES):
+        raise DataError(
+            f"{printable(path)} holds {few(names)}: name the parts train/ and val/, each with class folders"
+        )
     return PictureFolder(folder)
 
 

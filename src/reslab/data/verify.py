@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
+from reslab.core.text import printable
 from reslab.data.decode import decode
-from reslab.data.folder import class_folders, pictures_in, printable
+from reslab.data.folder import class_folders, pictures_in
 from reslab.data.picture_file import SUFFIXES, Header, read_header, read_picture
 from reslab.data.pool import At, Buffer, in_order
 
@@ -89,7 +90,8 @@ def verify(
         checked: told how many of how many pictures are done.
 
     Raises:
-        DataError: a part has no class folders, or a picture killed three workers.
+        DataError: a part has no class folders.
+        WorkerError: a picture killed or hung three workers.
     """
     classes = {part: class_folders(root / part) for part in parts}
     found = Verification(root, sorted(set().union(*classes.values())))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from reslab.core.experiment import Experiment, Recipe
+from reslab.core.experiment import Experiment, Photographs, Recipe
 from reslab.experiments.names import CLASSES, WIDTHS, parse_name
 from reslab.experiments.recipes import PAPER_CIFAR, PAPER_IMAGENET
 
@@ -38,6 +38,11 @@ def _photographs(experiment: Experiment) -> bool:
     return experiment.data == "folder"
 
 
+def _prepared_otherwise(experiment: Experiment) -> bool:
+    settings, usual = experiment.recipe.photographs, Photographs()
+    return settings is not None and (settings.contract, settings.scale) != (usual.contract, usual.scale)
+
+
 def _paper(experiment: Experiment) -> Recipe:
     return PAPER_IMAGENET if _photographs(experiment) else PAPER_CIFAR
 
@@ -64,6 +69,12 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         "per-pixel mean of the training pictures (section 3.4)",
         "ImageNet's mean of each channel; the first batch normalisation takes up the difference",
         _photographs,
+    ),
+    Deviation(
+        "preparation",
+        "RGB pixels in [0, 255] minus the mean; shorter side from 256 to 480, crops of 224 (section 3.4)",
+        "as other weights ask for, or as was asked: other mean, scale, order of channels, sides or crops",
+        _prepared_otherwise,
     ),
     Deviation(
         "colour",

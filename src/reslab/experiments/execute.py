@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from reslab.core.errors import RunError, SpecError
+from reslab.core.errors import DataError, RunError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
+from reslab.data.pool import check_workers
 from reslab.data.source import Dataset, Reading, Source, find_data
 from reslab.evaluation.result import summarise
 from reslab.evaluation.scores import Scores
@@ -60,8 +62,7 @@ class Job:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise SpecError(f"--workers must be 0 or more, not {self.workers}")
+        check_workers(self.workers)
         if self.checkpoint_every < 1:
             raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
 
@@ -119,7 +120,7 @@ class _Execution:
     def carry_out(self, run: RunDirectory) -> Outcome:
         checkpoint.remove_orphans(run.checkpoints)
         found = checkpoint.newest(run.checkpoints, self.notify.warned)
-        keep_indices(run, self.train, self.val)
+        keep_indices(run, self.train, self.val, anew=found is None)
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
@@ -146,28 +147,33 @@ class _Execution:
             run.append_metrics(line)
             self.notify.recorded(line)
 
-        def save(training: Training) -> None:
-            parts = {**parts_of(training), "form": self.session.inputs.tensors()}
-            if self.notices.replaced:
-                run.write("replaced_pictures.json", self.notices.replaced)
-            checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
-
         return Watch(
             record=record,
-            test=self._test,
-            save=save,
+            test=partial(self._test, run),
+            save=partial(self._save, run),
             save_every=self.job.checkpoint_every,
             stop=stop,
             stepped=self.notify.stepped,
         )
 
-    def _test(self) -> Count:
-        scores = self.session.test(self.val)
+    def _save(self, run: RunDirectory, training: Training) -> None:
+        parts = {**parts_of(training), "form": self.session.inputs.tensors()}
+        if self.notices.replaced:
+            run.write("replaced_pictures.json", self.notices.replaced)
+        checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
+
+    def _test(self, run: RunDirectory) -> Count:
+        try:
+            scores = self.session.test(self.val)
+        except DataError:
+            self._save(run, self.session.training)  # a bad picture among the tested costs no training
+            raise
         self.tested = self.session.training.step, scores
         return scores.count()
 
     def _go_on(self, found: Checkpoint) -> list[str]:
-        if found.facts["data"] != self._data():
+        known, here = found.facts["data"], self._data()
+        if any(known[part] != here[part] for part in ("train", "val")):
             raise RunError(f"{self.job.data} holds other pictures than those that {self.job.out} was begun with")
         if self.experiment.recipe.precision == "auto":
             self.session = replace(self.session, precision=found.facts["environment"]["precision"])
@@ -178,6 +184,7 @@ class _Execution:
             self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
         restore(self.session.training, found)
         self.notices.replaced.update(found.facts.get("replaced", {}))
+        self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
         return changed
 
     def _lacks_weights(self) -> bool:
@@ -210,6 +217,7 @@ class _Execution:
             "data": self._data(),
             "preprocessing": self.session.inputs.contract(),
             "replaced": self.notices.replaced,
+            "samples_replaced": self.notices.samples_replaced,
             "environment": self._environment(),
         }
 
@@ -222,7 +230,7 @@ class _Execution:
         store_scores(scores, run.scores / f"{protocol}-val", self.val, protocol, "fp32", step)
         result = _result(self.experiment, self.session, scores, self.val)
         if self.experiment.recipe.photographs:
-            result["replaced"] = self.notices.times_replaced()
+            result["replaced"] = self.notices.samples_replaced
         run.write("result.json", result)
         return result
 
@@ -234,10 +242,11 @@ def weights_generator(seed: int) -> torch.Generator:
 
 
 def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -> Reading:
-    """A folder that was searched for this run is not searched again."""
+    """A folder that was searched for this run is not searched again, once there is something to go on from."""
     settings = experiment.recipe.photographs or Photographs()
     before = RunDirectory.open(job.out).environment() if (job.out / "spec.json").exists() else None
-    same = before is not None and before["data"]["place"] == source.place
+    begun = bool(checkpoint.steps(job.out / "checkpoints"))
+    same = begun and before is not None and before["data"]["place"] == source.place
     return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import safetensors
 import safetensors.torch
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 
 from reslab.core.contract import Contract
 from reslab.core.errors import DataError, SpecError
-from reslab.core.experiment import Experiment, ModelSpec, Stage, Start
+from reslab.core.experiment import Experiment, ModelSpec, Photographs, Stage, Start
 from reslab.core.files import sha256_file
 from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.names import describe
 from reslab.training import checkpoint
 
-HEAD = "fc."
-STEM = ("conv1", "bn1")
+HEAD: Final = "fc."
+STEM: Final = ("conv1", "bn1")
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,29 @@ class Weights:
         digest: sha256 of their file.
         tensors: by torchvision's names; None: they are gone, and only what a run noted of them is left.
         model: the network they are of; None: the file does not say.
-        contract: how its pictures were prepared; None: the file does not say.
+        photographs: how its pictures were read; None: the file does not say, or they were small pictures.
     """
 
     place: Path
     digest: str
     tensors: dict[str, Tensor] | None
     model: ModelSpec | None = None
-    contract: Contract | None = None
+    photographs: Photographs | None = None
 
 
-def read_weights(place: Path) -> Weights:
+def read_weights(place: Path, warn: Callable[[str], None]) -> Weights:
     """The weights of a run's newest whole checkpoint, or of a safetensors file with torchvision's names.
+
+    Args:
+        place: the run or file.
+        warn: told of damaged checkpoints that are passed over.
 
     Raises:
         DataError: there are none, they are damaged, or they are pickled.
         RunError: the folder is no run.
         CheckpointError: every checkpoint of the run is damaged.
     """
-    return _of_run(place) if place.is_dir() else _of_file(place)
+    return _of_run(place, warn) if place.is_dir() else _of_file(place)
 
 
 def noted_weights(place: Path, run: Path) -> Weights | None:
@@ -66,12 +71,12 @@ def noted_weights(place: Path, run: Path) -> Weights | None:
     experiment = RunDirectory.open(run).experiment
     if experiment.start is None:
         return None
-    return Weights(place, experiment.start.weights, None, experiment.model, _contract(experiment))
+    return Weights(place, experiment.start.weights, None, experiment.model, experiment.recipe.photographs)
 
 
 def noted_start(weights: Weights, experiment: Experiment, warn: Callable[[str], None]) -> Record:
     """What a run notes of the weights it begins from; an overridden preprocessing contract is said aloud."""
-    kept, used = weights.contract, _contract(experiment)
+    kept, used = _contract(weights.photographs), _contract(experiment.recipe.photographs)
     overridden = kept is not None and used is not None and kept != used
     if overridden:
         warn(f"the pictures are prepared otherwise than those that {weights.place} was trained on, as you asked")
@@ -129,9 +134,9 @@ def _stages(children: dict[str, nn.Module]) -> list[str]:
     return [name for name in children if name.startswith("layer")]
 
 
-def _of_run(place: Path) -> Weights:
+def _of_run(place: Path, warn: Callable[[str], None]) -> Weights:
     run = RunDirectory.open(place)
-    found = checkpoint.newest(run.checkpoints, lambda _line: None)
+    found = checkpoint.newest(run.checkpoints, warn)
     if found is None:
         raise DataError(f"{place} has no checkpoint yet, so no weights to begin from")
     return Weights(
@@ -139,12 +144,11 @@ def _of_run(place: Path) -> Weights:
         digest=sha256_file(found.path / "model.safetensors"),
         tensors=found.parts["model"],
         model=run.experiment.model,
-        contract=_contract(run.experiment),
+        photographs=run.experiment.recipe.photographs,
     )
 
 
-def _contract(experiment: Experiment) -> Contract | None:
-    photographs = experiment.recipe.photographs
+def _contract(photographs: Photographs | None) -> Contract | None:
     return photographs.contract if photographs else None
 
 

@@ -12,15 +12,20 @@ from reslab.experiments.mistakes import keep_mistakes
 INDICES: Final = "pictures"  # the folder of a run's indices
 
 
-def keep_indices(run: RunDirectory, *sets: Dataset) -> None:
+def keep_indices(run: RunDirectory, *sets: Dataset, anew: bool) -> None:
     """Remember which photographs a run trains and tests on, so that they need not be searched again.
+
+    Args:
+        run: where.
+        sets: those of them that are photographs.
+        anew: whether what is kept already is replaced.
 
     Raises:
         StorageError: it could not be written.
     """
     for pictures in sets:
         file = run.path / INDICES / f"{pictures.split}.safetensors"
-        if isinstance(pictures, PhotoFolder) and not file.exists():
+        if isinstance(pictures, PhotoFolder) and (anew or not file.exists()):
             pictures.index.save(file)
 
 

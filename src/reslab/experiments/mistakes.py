@@ -8,9 +8,10 @@ from typing import Any, Final
 import torch
 from PIL import Image
 
+from reslab.core.errors import PictureError
 from reslab.core.files import write_json
+from reslab.core.text import printable
 from reslab.data.decode import decode
-from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import Header
 from reslab.evaluation.scores import Scores
@@ -43,8 +44,15 @@ def _mistake(scores: Scores, photos: PhotoFolder, number: int, answer: int) -> d
         "answer": photos.classes[answer],
         "probability": float(scores.probabilities[number, answer]),
         "label_probability": float(scores.probabilities[number, label]),
-        "thumbnail": base64.b64encode(thumbnail(*photos.open(number))).decode(),
+        "thumbnail": base64.b64encode(_thumbnail_of(photos, number)).decode(),
     }
+
+
+def _thumbnail_of(photos: PhotoFolder, number: int) -> bytes:
+    try:
+        return thumbnail(*photos.open(number))
+    except PictureError as error:
+        raise photos.named(number, error) from None
 
 
 def thumbnail(data: bytes, header: Header) -> bytes:

@@ -62,9 +62,10 @@ def parse_name(text: str) -> Name:
 
 def describe(spec: ModelSpec) -> str:
     """The name with every choice that is not its default: ``cifar-resnet20, width 8``."""
-    family = parse_name(spec.name).family
+    name = parse_name(spec.name)
+    family = name.family
     choices = {
-        "shortcut": spec.shortcut not in (None, DEFAULT_SHORTCUTS[family]) and spec.shortcut,
+        "shortcut": name.shortcut(spec.shortcut) != name.shortcut(None) and spec.shortcut,
         "stride on": spec.stride_on != "1x1" and spec.stride_on,
         "pool": spec.pool != "pad1" and spec.pool,
         "width": spec.width not in (None, WIDTHS[family]) and spec.width,

@@ -1,23 +1,29 @@
 """What a run has to say about single pictures: each thing once, replacements counted."""
 
 from reslab.core.rundir import Record
-from reslab.data.folder import printable
+from reslab.core.text import few, printable
 from reslab.data.photographs import Incident, PhotoFolder
 from reslab.data.source import Dataset
 from reslab.experiments.notify import Notify
 
 
 class Notices:
-    """Tells ``notify``; ``replaced`` has, by path, why a picture was replaced and how many times."""
+    """Tells ``notify``.
+
+    ``replaced`` has, by path, why a picture was replaced and how many times; ``samples_replaced`` counts the training
+    samples that another picture filled, however many had to be tried.
+    """
 
     def __init__(self, notify: Notify) -> None:
         self.notify = notify
         self.replaced: dict[str, Record] = {}
+        self.samples_replaced = 0
         self.told_of_enlarged = False
 
     def note_replaced(self, incident: Incident) -> None:
         """Another picture took this one's place in a batch."""
         path = printable(incident.path)
+        self.samples_replaced += incident.first
         if path not in self.replaced:
             self.notify.warned(f"{path} {incident.what}: another picture took its place")
         times = self.replaced.get(path, {"times": 0})["times"] + 1
@@ -34,9 +40,4 @@ class Notices:
         indices = [pictures.index for pictures in sets if isinstance(pictures, PhotoFolder)]
         others = sorted({file for index in indices for file in index.others})
         if others:
-            few = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            self.notify.warned(f"files that are no pictures by name were passed over ({len(others):,}): {few}")
-
-    def times_replaced(self) -> int:
-        """Replacements of all pictures together."""
-        return sum(entry["times"] for entry in self.replaced.values())
+            self.notify.warned(f"files that are no pictures by name were passed over ({len(others):,}): {few(others)}")

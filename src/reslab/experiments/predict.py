@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from reslab.core.errors import DataError, EvaluationError, PictureError, SpecError
 from reslab.core.rundir import RunDirectory
-from reslab.data.folder import pictures_in, printable
+from reslab.core.text import printable
+from reslab.data.folder import pictures_in
 from reslab.data.photographs import SingleViews
 from reslab.data.picture_file import read_header, read_picture
-from reslab.data.pool import in_order
+from reslab.data.pool import check_workers, in_order
 from reslab.experiments.environment import choose_device
 from reslab.experiments.mistakes import thumbnail
 from reslab.experiments.notify import Notify
@@ -19,7 +21,7 @@ from reslab.experiments.session import cores
 from reslab.experiments.testing import load_run
 from reslab.training.precision import Resolved, autocast
 
-BATCH = 32  # pictures; any number gives the same answers but for last bits
+BATCH: Final = 32  # pictures; any number gives the same answers but for last bits
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,22 @@ def predict(
         top: answers a picture; fewer where there are fewer classes.
         precision: of the forward pass.
         device: where.
-        workers: processes that decode; None: one a core, and none for a single batch.
+        workers: processes that decode; None: one a core, at most one a batch.
         notify: hears warnings.
 
     Raises:
         SpecError: ``top`` or ``workers`` make no sense, or there is no such device.
         RunError: the run has no checkpoint yet.
+        WorkerError: a picture killed or hung three workers.
         EvaluationError: the network's scores are not finite.
     """
     if top < 1:
         raise SpecError(f"--top must be at least 1, not {top}")
-    if workers is not None and workers < 0:
-        raise SpecError(f"--workers must be 0 or more, not {workers}")
+    check_workers(workers)
     place, heard = choose_device(device), notify or Notify()
     trained = load_run(run, place, heard)
     views = SingleViews(pictures, trained.inputs.shape, trained.inputs.view, BATCH)
-    hands = workers if workers is not None else cores() if len(pictures) > BATCH else 0
+    hands = workers if workers is not None else min(cores(), len(views.tasks))
     for task, (wrong, buffer) in zip(views.tasks, in_order(views, views.tasks, hands, heard.warned), strict=True):
         pixels = torch.from_numpy(buffer.reshape(BATCH, *views.shape)[: len(wrong)].copy()).to(place)
         with torch.inference_mode(), autocast(place, precision):

@@ -62,7 +62,7 @@ RECIPES: Final[dict[str, NamedRecipe]] = {
     ),
     "photographs": NamedRecipe(OWN_PHOTOGRAPHS, "a folder of one's own from scratch: 5,000 steps of 32, rate 0.0125"),
     "fine-tune": NamedRecipe(FINE_TUNE, "a folder of one's own from trained weights: 500 steps of 32, rate 0.01"),
-    "short": NamedRecipe(SHORT, "the same in 200 steps, for a demonstration on 2 cores"),
+    "short": NamedRecipe(SHORT, "section 4.2 in 200 steps, for a demonstration on 2 cores"),
 }
 DEFAULT_RECIPES: Final[dict[DataName, str]] = {
     "embedded": "short",

@@ -2,14 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import nn
 
 from reslab.core.errors import DataError, SpecError
-from reslab.core.experiment import Recipe
+from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
 from reslab.data.photographs import PhotoFolder
+from reslab.data.pictures import Pictures
+from reslab.data.pool import check_workers
 from reslab.data.source import Dataset
 from reslab.evaluation.scores import Scores, score
 from reslab.experiments.fine_tune import Tuning
@@ -22,8 +25,8 @@ from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, autocast, resolve_precision
 from reslab.training.window import Window
 
-THINNEST = 8  # channels
-MOST_WORKERS = 16  # ours: more cores than that are rarely all for one training; --workers says otherwise
+THINNEST: Final = 8  # channels
+MOST_WORKERS: Final = 16  # ours: more cores than that are rarely all for one training; --workers says otherwise
 
 
 @dataclass
@@ -55,9 +58,10 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
 
     Raises:
         DataError: the pictures are too few for one batch, or all of one class.
-        SpecError: the network would crash this device's backend.
+        SpecError: the network would crash this device's backend, or a setting has no effect on these pictures.
     """
     _refuse_what_crashes(net, feed.device)
+    _refuse_what_has_no_effect(pictures, recipe)
     if len(pictures) < recipe.batch:
         raise DataError(f"{pictures.name} has {len(pictures)} pictures, fewer than one batch of {recipe.batch}")
     if len(pictures.classes) < 2:
@@ -87,6 +91,13 @@ def one_view(net: nn.Module, inputs: Inputs, pictures: Dataset, feed: Feed, prec
     return score(net, inputs.views(pictures, feed), len(pictures), autocast(feed.device, precision))
 
 
+def _refuse_what_has_no_effect(pictures: Dataset, recipe: Recipe) -> None:
+    if isinstance(pictures, Pictures) and recipe.photographs is not None:
+        raise SpecError(f"recipe.photographs is for photographs, and {pictures.name} has small pictures")
+    if isinstance(pictures, PhotoFolder) and recipe.augment != Augmentation():
+        raise SpecError(f"recipe.augment is for small pictures, and {pictures.name} has photographs")
+
+
 def workers_for(pictures: Dataset, asked: int | None) -> int:
     """Worker processes where none were asked for: one a core for photographs, at most 16; none for small pictures."""
     if asked is not None:
@@ -102,8 +113,7 @@ def feed_for(
     Raises:
         SpecError: a negative number of workers.
     """
-    if workers is not None and workers < 0:
-        raise SpecError(f"--workers must be 0 or more, not {workers}")
+    check_workers(workers)
     told = notices or Notices(notify)
     return Feed(device, workers_for(pictures, workers), notify.warned, told.note_replaced, told.note_enlarged)
 

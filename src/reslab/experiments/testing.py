@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from reslab.core.errors import RunError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.rundir import RunDirectory
+from reslab.core.text import few
 from reslab.data.folder import read_index
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part
@@ -23,6 +25,8 @@ from reslab.experiments.session import feed_for, one_view
 from reslab.models.resnet import ResNet
 from reslab.training import checkpoint
 from reslab.training.precision import Resolved
+
+SHOWN: Final = 5  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,8 @@ def _folder(run: RunDirectory, protocol: str, pictures: Dataset, precision: Reso
 
 def _other_classes(given: tuple[str, ...], known: tuple[str, ...], run: Path) -> str:
     if len(given) != len(known):
-        return f"{len(given)} classes ({_few(given)}); {run} was trained on {len(known)} ({_few(known)})"
-    return f"other classes ({_few(given)}) than those that {run} was trained on ({_few(known)})"
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        return f"{len(given)} classes ({few(given, SHOWN)}); {run} was trained on {len(known)} ({few(known, SHOWN)})"
+    return f"other classes ({few(given, SHOWN)}) than those that {run} was trained on ({few(known, SHOWN)})"
 
 
 def _warn_of_trained(run: RunDirectory, source: Source, pictures: Dataset, notify: Notify) -> None:

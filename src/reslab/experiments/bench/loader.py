@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
+from reslab.core.text import printable
 from reslab.data import chance
 from reslab.data.decode import decode
-from reslab.data.folder import printable
 from reslab.data.photographs import PhotoFolder, TrainingCrops
 from reslab.data.pool import Work, in_order
 from reslab.data.source import find_data
@@ -143,7 +143,8 @@ def whole_pictures(photos: PhotoFolder, batch: int, workers: int) -> dict[str, T
         with closing(_pool(work, [*firsts] * ROUND, workers)) as checked:
             return steady(checked, workers, drain, waiting_for(CPU))
 
-    return {"whole": once(decode_only, waiting_for(CPU)), "verify": turn}
+    whole, share = once(decode_only, waiting_for(CPU)), batch / work.chunk
+    return {"whole": lambda: whole() * share, "verify": lambda: turn() * share}
 
 
 def _pool(work: Work[Any], tasks: Sequence[int], workers: int) -> Generator[Any, None, None]:

@@ -10,7 +10,7 @@ import torch
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
-from reslab.data.folder import printable
+from reslab.core.text import printable
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset, find_data
