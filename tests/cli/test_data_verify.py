@@ -156,14 +156,32 @@ def test_long_lists_are_cut_and_said_to_be(reslab: Command, own: Path) -> None:
     for number in range(5):
         (own / f"train/ash/{number}.txt").write_bytes(b"")
     done = reslab("data", "verify", own, "--workers", 0)
-    assert done.stdout.count("is empty") == LISTED
-    assert done.stdout.count("it is enlarged") == LISTED
+    lines = done.stdout.splitlines()
+    assert sum("train/ash/e" in line and "is empty" in line for line in lines) == LISTED
+    assert sum("train/ash/s" in line and "it is enlarged" in line for line in lines) == LISTED
+    assert f"defects by kind: {LISTED + 3} is empty" in lines
+    assert f"notes by kind: {LISTED} small" in lines
     assert "and 3 more defects; --json lists all\n" in done.stdout
     assert "more notes" not in done.stdout
     others = ", ".join(f"train/ash/{number}.txt" for number in range(3))
     assert f"5 other files, which are no pictures by name: {others}, ...\n" in done.stdout
     found = document(reslab("data", "verify", own, "--workers", 0, "--json"))
     assert [len(found[key]) for key in ("defects", "notes", "other_files")] == [LISTED + 3, LISTED, 5]
+
+
+def test_kinds_are_counted_whatever_files_they_are_of(reslab: Command, own: Path) -> None:
+    """All copies are one kind, all small pictures are one, in class folders alone as well."""
+    for part in ("train", "val"):
+        for number, name in enumerate(sorted((own / part / "ash").iterdir())):
+            shutil.copy(name, own / part / "birch" / f"copy-{number}.jpg")
+    for number in range(3):
+        (own / f"train/ash/tiny-{number}.png").write_bytes(saved("PNG", image().crop((0, 0, 20, 20 + number))))
+    for place, copies in ((own, 5), (own / "train", 3)):
+        lines = reslab("data", "verify", place, "--workers", 0).stdout.splitlines()
+        (kinds,) = [line for line in lines if line.startswith("defects by kind: ")]
+        assert kinds.startswith(f"defects by kind: {copies} has the same bytes")
+        assert "," not in kinds
+        assert "notes by kind: 3 small" in lines
 
 
 @pytest.fixture
@@ -243,7 +261,7 @@ def test_three_decoders_that_die_at_a_picture_stop_with_one_line(
 
     monkeypatch.setattr(verify, "decode", dying)
     done = reslab("data", "verify", own, "--workers", 2)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     *warnings, last = done.stderr.splitlines()
     assert len(warnings) == 2
     assert all(line.startswith("reslab: warning: loader worker ") for line in warnings)
@@ -310,6 +328,8 @@ def test_a_damaged_cifar_folder_is_one_line(reslab: Command, cifar: Path) -> Non
         ("trees/train/ash", (), "ash holds no classes: its pictures lie in no class folders"),
         ("bare", (), "bare holds no classes: it has no class folders"),
         ("half", (), "half has train/ but no val/"),
+        ("loose", (), "its pictures lie in no class folders"),
+        ("loose-val", (), "its pictures lie in no class folders"),
         ("trees", ("--workers", -1), "--workers must be 0 or more, not -1"),
         ("trees", ("--workers", "x"), "--workers"),
     ],
@@ -319,6 +339,9 @@ def test_a_mistake_is_one_line(
 ) -> None:
     (tmp_path / "bare").mkdir()
     shutil.copytree(own / "train", tmp_path / "half" / "train")
+    shutil.copytree(own / "train", tmp_path / "loose-val" / "train")
+    for place in ("loose/train", "loose/val", "loose-val/val"):
+        picture(tmp_path / place / "0.jpg", 0)
     assert message in one_line(reslab("data", "verify", tmp_path / path, *words))
 
 

@@ -101,7 +101,9 @@ def test_a_fine_tuned_run_is_tested_like_any_other(reslab: Command, source: Path
     words = ("--from", source, "--data", photos, "--scale", 34, 50, *SHORT, "--out", tmp_path / "r", "--json")
     done = reslab("train", *words)
     assert done.returncode == 0, done.stderr
-    tested = json.loads(reslab("evaluate", tmp_path / "r", "--data", photos, "--split", "val", "--json").stdout)
+    tested = json.loads(
+        reslab("evaluate", tmp_path / "r", "--data", photos, "--split", "val", "--workers", 0, "--json").stdout
+    )
     assert tested["error"] == json.loads(done.stdout)["test_error"]
 
 

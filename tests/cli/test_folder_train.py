@@ -56,7 +56,9 @@ def test_a_run_and_a_test_print_one_json_document_each(reslab: Command, photos: 
     done = reslab("train", "--data", photos, *TINY, "--out", tmp_path / "run", "--json")
     result = json.loads(done.stdout)
     assert (result["protocol"], result["n"], result["replaced"], result["input_size"]) == ("center", 6, 0, 32)
-    tested = json.loads(reslab("evaluate", tmp_path / "run", "--data", photos, "--split", "val", "--json").stdout)
+    tested = json.loads(
+        reslab("evaluate", tmp_path / "run", "--data", photos, "--split", "val", "--workers", 0, "--json").stdout
+    )
     assert (tested["protocol"], tested["n"], tested["error"]) == ("center", 6, result["test_error"])
     assert set(tested["by_class"]) == {"ash", "birch", "cedar"}
 
@@ -180,7 +182,7 @@ def test_replaced_pictures_are_counted_aloud(reslab: Command, own: Path, tmp_pat
 
 def _tested(reslab: Command, own: Path, tmp_path: Path) -> tuple[object, ...]:
     assert reslab("train", "--data", own, *TINY, "--out", tmp_path / "first").returncode == 0
-    return (tmp_path / "first", "--data", own, "--split", "val", "--json")
+    return (tmp_path / "first", "--data", own, "--split", "val", "--workers", 0, "--json")
 
 
 def test_files_that_are_no_pictures_are_said_to_be_passed_over(reslab: Command, own: Path, tmp_path: Path) -> None:
@@ -196,12 +198,12 @@ def test_classes_of_any_name_are_shown_a_line_each(reslab: Command, folder_of: F
     names = [name.replace("/", ":") for name in ODD]
     root = folder_of(tmp_path / "photos", names, 3)
     assert reslab("train", "--data", root, *TINY, "--out", tmp_path / "run").returncode == 0
-    done = reslab("evaluate", tmp_path / "run", "--data", root)
+    done = reslab("evaluate", tmp_path / "run", "--data", root, "--workers", 0)
     assert done.returncode == 0, done.stderr
     shown = done.stdout.encode("utf-8").decode()
     rows = shown.splitlines()[3:]
     assert len(rows) == len(names)
     for name in ("[bold]x[:bold]", "[:x]", "two\\nlines", "caf\\xe9", "-", "{}", "%s", "a" * 60, "日本"):
         assert sum(row.startswith(f"{name} ") for row in rows) == 1, name
-    tested = json.loads(reslab("evaluate", tmp_path / "run", "--data", root, "--json").stdout)
+    tested = json.loads(reslab("evaluate", tmp_path / "run", "--data", root, "--workers", 0, "--json").stdout)
     assert len(tested["by_class"]) == len(names)

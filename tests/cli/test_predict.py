@@ -21,7 +21,6 @@ from PIL import Image
 from tests.hostile import nobody
 from tests.picture_bytes import image, saved
 
-import reslab.cli.predict as reslab_predict
 from reslab.cli.app import run
 from reslab.core.rundir import RunDirectory
 from reslab.data import photographs
@@ -353,7 +352,7 @@ def test_three_decoders_that_die_at_a_picture_stop_with_one_line(
 
     monkeypatch.setattr(photographs, "decode", dying)
     done = reslab("predict", trained, photos, *workers)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     *warnings, last = done.stderr.splitlines()
     assert len(warnings) == 2
     assert re.fullmatch(rf"reslab: loader worker \d+ died \(SIGKILL\) at {path}; so did 2 others .*", last)
@@ -414,14 +413,10 @@ def test_a_figure_of_one_picture_is_one_cell(reslab: Command, trained: Path, pho
 def test_a_figure_of_very_many_pictures_shows_the_first(
     reslab: Command, trained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reslab_predict, "ON_SHEET", 4)
+    monkeypatch.setattr(contact, "MOST", 4)
     done = reslab("predict", trained, photos, "--figure", tmp_path / "sheet.png")
     assert len(done.stdout.splitlines()) == 12
     assert size_of(tmp_path / "sheet.png") == sheet_size(2, 2, len(CLASSES), headed=True)
-
-
-def test_no_more_is_kept_for_a_figure_than_it_shows() -> None:
-    assert reslab_predict.ON_SHEET == contact.MOST
 
 
 def test_a_figures_folder_is_made(reslab: Command, trained: Path, photos: Path, tmp_path: Path) -> None:

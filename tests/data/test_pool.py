@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reslab.data.pool import At, Buffer, in_order
 
-CALM = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 MOST = 100  # tasks that one test has
 
 
@@ -132,6 +132,8 @@ def test_reading_ahead_hides_the_time_that_the_reader_takes() -> None:
             for _ in stream:
                 time.sleep(0.02)
         best = min(best, time.monotonic() - begun)
+        if best < 0.6:
+            break
     assert best < 0.6
 
 

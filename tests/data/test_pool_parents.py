@@ -111,7 +111,7 @@ def test_a_group_that_was_stopped_and_goes_on_loses_no_worker() -> None:
     """As Ctrl-Z and `fg` do, for longer than our patience."""
     text = """
 pool.LOOK = 0.05
-stream = in_order(Work(), range(9), 2, say, 0.4)
+stream = in_order(Work(), range(9), 2, say, 0.3)
 found = [next(stream)[0][0] for _ in range(3)]
 say(1)
 found += [result[0] for result, _ in stream]
@@ -121,7 +121,7 @@ say("done")
     with program(text, PAUSE=0.1) as process:
         first_line(process)
         os.killpg(process.pid, signal.SIGSTOP)
-        time.sleep(1)
+        time.sleep(0.7)
         os.killpg(process.pid, signal.SIGCONT)
         out, err = process.communicate(timeout=20)
     assert (out, err, process.returncode) == ("done\n", "", 0)

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.hostile import nobody
 from tests.picture_bytes import deep_grey, exif, image, moving, png, saved, see_through, sized_jpeg
 
-from reslab.core.errors import DataError
+from reslab.core.errors import DataError, WorkerError
 from reslab.core.text import printable
 from reslab.data import folder, verify
 from reslab.data.decode import decode
@@ -419,7 +419,7 @@ def test_a_picture_at_which_three_decoders_die_stops_with_its_name(
 ) -> None:
     (tmp_path / "deaths").mkdir()
     monkeypatch.setattr(verify, "decode", kills(own / "val/ash/1.jpg", 3, tmp_path / "deaths"))
-    with pytest.raises(DataError, match=f"died \\(SIGKILL\\) at {own}/val/ash/1.jpg; so did 2 others") as error:
+    with pytest.raises(WorkerError, match=f"died \\(SIGKILL\\) at {own}/val/ash/1.jpg; so did 2 others") as error:
         verify.verify(own, HALVES, 2, lambda _text: None)
     assert len(str(error.value).splitlines()) == 1
 

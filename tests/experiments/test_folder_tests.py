@@ -94,7 +94,9 @@ def test_what_was_held_out_is_held_out_again_by_the_runs_own_share(
     assert result is not None
     assert result["n"] == 15
     warnings = Warnings()
-    assert evaluate_run(RunDirectory.open(tmp_path / "run"), str(photos), split="val", notify=warnings).n == 15
+    assert (
+        evaluate_run(RunDirectory.open(tmp_path / "run"), str(photos), split="val", notify=warnings, workers=0).n == 15
+    )
     assert warnings.heard == []
 
 
@@ -104,9 +106,9 @@ def test_of_a_halved_folder_val_is_tested(train_on: TrainOn, photos: Path, tmp_p
     assert result is not None
     assert (result["n"], result["train_n"]) == (9, 56)
     run, warnings = RunDirectory.open(tmp_path / "run"), Warnings()
-    assert evaluate_run(run, str(root), notify=warnings).n == 9
+    assert evaluate_run(run, str(root), notify=warnings, workers=0).n == 9
     assert warnings.heard == []
-    assert evaluate_run(run, str(root), split="all", notify=warnings).n == 30
+    assert evaluate_run(run, str(root), split="all", notify=warnings, workers=0).n == 30
     assert warnings.heard == ["the network was trained on 21 of these 30 pictures; --split val tests the others"]
 
 

@@ -13,7 +13,6 @@ import ctypes
 import mmap
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_int64
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -253,7 +253,7 @@ def _serve(
 def _fit_to_travel(error: Exception) -> Exception:
     """The error, or its words where it cannot be pickled and unpickled."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 our own bytes
+        ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

@@ -130,8 +130,11 @@ class PictureFolder:
 
 def is_half(folder: Path) -> bool:
     """Whether a folder called train or val holds classes, and is not a class itself."""
+    if not folder.is_dir():
+        return False
     try:
-        return folder.is_dir() and any(entry.is_dir() for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            return any(entry.is_dir() for entry in entries)
     except OSError:
         return True  # what is wrong with it is said when it is searched
 

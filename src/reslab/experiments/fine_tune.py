@@ -14,6 +14,7 @@ from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Stage, Start
 from reslab.core.files import sha256_file
 from reslab.core.rundir import Record, RunDirectory
+from reslab.data.loader import silent
 from reslab.experiments.names import describe
 from reslab.training import checkpoint
 
@@ -49,7 +50,7 @@ class Weights:
     photographs: Photographs | None = None
 
 
-def read_weights(place: Path, warn: Callable[[str], None]) -> Weights:
+def read_weights(place: Path, warn: Callable[[str], None] = silent) -> Weights:
     """The weights of a run's newest whole checkpoint, or of a safetensors file with torchvision's names.
 
     Args:
