@@ -12,7 +12,7 @@ from PIL import Image
 from reslab.core.experiment import Photographs
 from reslab.data import chance, photographs
 from reslab.data.loader import CropBatch, centre_crops, training_crops
-from reslab.data.photographs import PhotoFolder
+from reslab.data.photographs import Incident, PhotoFolder
 from reslab.data.source import PictureFolder
 from reslab.transforms.photographs import resized_to
 
@@ -134,12 +134,12 @@ def test_a_picture_smaller_than_the_crop_is_enlarged_and_said_to_be(
     Image.fromarray(np.full((20, 31, 3), 77, np.uint8)).save(own / "ash" / "small.png")
     pictures = PictureFolder(own).read("all")
     number = [pictures.index.path(n) for n in range(13)].index("ash/small.png")
-    told = (number, "ash/small.png", "has 31x20 pixels, fewer than the crop of 32")
+    told = Incident(number, "ash/small.png", "has 31x20 pixels, fewer than the crop of 32")
     tested = list(centre_crops(pictures, exact.contract, 13, 2))
-    assert [tuple(incident) for batch in tested for incident in batch.enlarged] == [told]
+    assert [incident for batch in tested for incident in batch.enlarged] == [told]
     assert (tested[0].pixels[number] == 77).all()
     trained = drawn(pictures, batch=13, steps=2, workers=2)
-    assert [tuple(incident) for batch in trained for incident in batch.enlarged] == [told, told]
+    assert [incident for batch in trained for incident in batch.enlarged] == [told, told]
 
 
 def test_what_a_batch_holds_does_not_change_when_the_next_one_comes(

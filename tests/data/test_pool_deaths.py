@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -121,9 +122,10 @@ def test_every_task_may_cost_two_workers() -> None:
 def test_an_item_that_kills_three_workers_is_an_error_that_names_it(workers: int) -> None:
     heard: list[str] = []
     work = Batches(lambda item, _before: die(signal.SIGKILL) if item == 17 else None)
-    with pytest.raises(WorkerError, match=r"^loader worker \d+ died \(SIGKILL\) at picture 17; so did 2 others") as error:
+    with pytest.raises(WorkerError) as error:
         results_of(work, workers, heard)
-    assert len(str(error.value).splitlines()) == 1
+    said = r"loader worker \d+ died \(SIGKILL\) at picture 17; so did 2 others before it on the same batch"
+    assert re.fullmatch(said, str(error.value))
     assert work.begun[5] == 3
     assert len(heard) == 2
 
@@ -237,24 +239,3 @@ def test_an_item_that_hangs_three_workers_is_an_error_that_names_it(monkeypatch:
     work = Batches(lambda item, _before: hang(item) if item == 2 else None)
     with pytest.raises(WorkerError, match=r"has hung for \d+ s at picture 2; so did 2 others"):
         results_of(work, 2, [], 0.1)
-
-
-@pytest.mark.timeout(15)
-def test_a_worker_that_stops_while_it_sends_has_hung_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe holds 64 KiB: the rest of its 1 MB is on its way when the reader comes back."""
-    monkeypatch.setattr(pool, "LOOK", 0.05)
-    size = 1_000_000
-
-    def act(item: int, before: int) -> None:
-        if item == 5 and not before:
-            time.sleep(0.1)  # the reader has left with the first result
-            signal.signal(signal.SIGALRM, lambda *_: die(signal.SIGSTOP))
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-
-    heard: list[str] = []
-    with reading(Batches(act, size), 2, heard.append, PATIENCE) as stream:
-        found = [next(stream)[0]]
-        time.sleep(0.3)
-        found += [result for result, _ in stream]
-    assert found == [bytes([task]) * size for task in range(TASKS)]
-    assert len(heard) == 1

@@ -91,7 +91,7 @@ def test_from_a_file_the_body_is_taken_and_the_head_is_new(
     tmp_path: Path,
 ) -> None:
     weights = read_weights(torchvision_file(tmp_path / "w.safetensors", spec))
-    assert (weights.model, weights.contract) == (None, None)
+    assert (weights.model, weights.photographs) == (None, None)
     experiment = tiny_photos.but({"model": spec.model_dump(mode="json")})
     fresh = prepared(experiment, None).state_dict()
     net = prepared(from_weights(experiment, weights), weights)

@@ -95,9 +95,26 @@ def read_index(file: Path) -> Index:
         with safetensors.safe_open(file, framework="numpy") as stored:
             names = json.loads(stored.metadata()["index"])
             columns = {key: stored.get_tensor(key) for key in ("block", "ends", "labels", "sizes")}
+        index = Index(tuple(names["classes"]), others=tuple(names["others"]), **columns)
+        _check(index)
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise DataError(f"{file} is damaged ({error}); remove it and the folder is searched again") from None
-    return Index(tuple(names["classes"]), others=tuple(names["others"]), **columns)
+    return index
+
+
+def _check(index: Index) -> None:
+    """That the columns belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    starts = np.concatenate([[0], index.ends])
+    if not len(index.ends) == len(index.labels) == len(index.sizes):
+        raise ValueError("columns of different lengths")
+    if (np.diff(starts) <= 0).any() or int(starts[-1]) != len(index.block):
+        raise ValueError("paths that do not fill their block")
+    if len(index) and not 0 <= int(index.labels.min()) <= int(index.labels.max()) < len(index.classes):
+        raise ValueError("labels beyond the classes")
 
 
 def scan(root: Path, parts: Sequence[str] = (".",), found: Found = lambda _count: None) -> Index:
@@ -116,7 +133,7 @@ def scan(root: Path, parts: Sequence[str] = (".",), found: Found = lambda _count
     """
     classes = common_classes(root, parts)
     block, ends, labels, sizes = bytearray(), array("q"), array("i"), array("q")
-    others: list[str] = []
+    others = [name for part in parts for name in beside_classes(root, part)]
     for label, name in enumerate(classes):
         folders = [name if part == "." else f"{part}/{name}" for part in parts]
         for path, size in sorted(entry for folder in folders for entry in pictures_in(root, folder, others.append)):
@@ -149,11 +166,21 @@ def class_folders(root: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"cannot read {printable(str(root))}: {error.strerror}") from None
     names = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
+    for name in names:
+        if is_picture(name):
+            refuse(root / name, "is a folder with a picture's name")
     if not names:
         lying = any(is_picture(entry.name) for entry in entries)
         why = "its pictures lie in no class folders" if lying else "it has no class folders"
         raise DataError(f"{printable(str(root))} holds no classes: {why}")
     return names
+
+
+def beside_classes(root: Path, part: str) -> list[str]:
+    """What lies beside the class folders of ``part`` and is therefore of no class, hidden folders aside."""
+    with os.scandir(root / part) as entries:
+        lying = [entry.name for entry in entries if not _is_folder(entry)]
+    return sorted(printable(name if part == "." else f"{part}/{name}") for name in lying)
 
 
 def common_classes(root: Path, parts: Sequence[str]) -> list[str]:

@@ -145,7 +145,8 @@ class TrainingCrops:
                 incidents.append(Incident(number, self.photos.index.path(number), str(error), attempt == 0))
                 stream = chance.REPLACEMENT + attempt * chance.STREAMS
                 number = chance.draw(len(self.photos), self.seed, stream, epoch, sample)
-        raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used, {incidents[-1].path} the last")
+        last = f"{printable(incidents[-1].path)} {incidents[-1].what}"
+        raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used; the last: {last}")
 
     def crop(self, epoch: int, number: int, enlarged: list[Incident]) -> Pixels:
         """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3), mirrored where chance says so.

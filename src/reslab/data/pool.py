@@ -9,6 +9,7 @@ takes only itself along.
 """
 
 import atexit
+import contextlib
 import ctypes
 import mmap
 import multiprocessing
@@ -17,6 +18,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_int64
 from multiprocessing.connection import Connection, wait
@@ -27,16 +29,19 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reslab.core.errors import SpecError, WorkerError
+from reslab.core.errors import ReslabError, SpecError, WorkerError
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 Buffer = NDArray[np.uint8]
 At = Callable[[int], None]
+Reply = tuple[Exception | None, str, Any]
+"""What a task raised, where, and what it made."""
 
 PATIENCE: Final = 60.0  # seconds on one item; ours: the slowest picture that is accepted decodes in about ten
 ATTEMPTS: Final = 3  # workers that one task may cost
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+QUEUE: Final = 2  # tasks a worker holds
 LOOK: Final = 0.5  # seconds between looks at silent workers
 
 
@@ -89,7 +94,7 @@ def in_order(
 
 
 class _Worker(Generic[R]):
-    """One process: ``turn`` is the place of its task in the order, or None while it is idle."""
+    """One process: ``turns`` are the places of its tasks in the order, the one at hand first."""
 
     def __init__(self, work: Work[R], slots: list[Buffer], others: Sequence["_Worker[R]"]) -> None:
         context = multiprocessing.get_context("fork")
@@ -104,24 +109,25 @@ class _Worker(Generic[R]):
         self.process.start()
         requests.close()
         replies.close()
-        self.turn: int | None = None
-        self.seen, self.since = -1, time.monotonic()
+        self.turns: deque[int] = deque()
+        self.seen, self.looked, self.silence = -1, time.monotonic(), 0.0
 
     def begin(self, turn: int, task: int, slot: int) -> None:
         """Give it a task; a worker that is already dead is found by whoever waits for it."""
-        self.turn = turn
-        self.item.value = -1
-        self.seen, self.since = -1, time.monotonic()
-        try:
+        if not self.turns:
+            self.item.value = self.seen = -1
+            self.looked, self.silence = time.monotonic(), 0.0
+        self.turns.append(turn)
+        with contextlib.suppress(OSError):
             self.requests.send((task, slot))
-        except OSError:
-            return
 
     def silent_for(self) -> float:
-        """Seconds on the present item."""
-        if self.item.value != self.seen:
-            self.seen, self.since = self.item.value, time.monotonic()
-        return time.monotonic() - self.since
+        """Seconds on the present item; time in which nobody looked does not count: we may have been stopped too."""
+        now = time.monotonic()
+        passed, self.looked = min(now - self.looked, 2 * LOOK), now
+        self.silence = self.silence + passed if self.item.value == self.seen else 0.0
+        self.seen = self.item.value
+        return self.silence
 
     def end(self) -> None:
         """Kill it: it ignores milder signals, which are meant for its parent."""
@@ -137,28 +143,28 @@ class _Pool(Generic[R]):
     ) -> None:
         self.work, self.tasks, self.warn, self.patience = work, tasks, warn, patience
         room = max(work.room, 1)
-        memory = np.frombuffer(mmap.mmap(-1, 2 * workers * room), np.uint8)  # shared with every child, gone with us
+        memory = np.frombuffer(mmap.mmap(-1, QUEUE * workers * room), np.uint8)  # shared with every child, gone with us
         self.slots = [memory[start : start + room] for start in range(0, len(memory), room)]
         self.workers: list[_Worker[R]] = []
         for _ in range(workers):
             self.workers.append(self._new())
         self.costs: dict[int, int] = {}
-        self.done: dict[int, tuple[Exception | None, Any]] = {}
+        self.done: dict[int, Reply] = {}
 
     def results(self) -> Iterator[tuple[R, Buffer]]:
         begun = 0
         for turn in range(len(self.tasks)):
             limit = min(turn + len(self.slots), len(self.tasks))
-            for worker in self.workers:  # what came while the taker was busy
-                if worker.turn is not None and worker.replies.poll():
+            for worker in list(self.workers):  # what came while the taker was busy
+                while worker.turns and worker.replies.poll():
                     self._receive(worker)
             begun = self._hand_out(begun, limit)
             while turn not in self.done:
                 self._collect()
                 begun = self._hand_out(begun, limit)
-            error, result = self.done.pop(turn)
+            error, trace, result = self.done.pop(turn)
             if error is not None:
-                raise error
+                raise error from (RuntimeError(trace) if trace else None)
             yield result, self.slots[turn % len(self.slots)]
 
     def close(self) -> None:
@@ -170,14 +176,16 @@ class _Pool(Generic[R]):
         return _Worker(self.work, self.slots, self.workers)
 
     def _hand_out(self, begun: int, limit: int) -> int:
-        for worker in self.workers:
-            if worker.turn is None and begun < limit:
-                worker.begin(begun, self.tasks[begun], begun % len(self.slots))
-                begun += 1
+        """Tasks up to ``limit``, at most two a worker: one at hand and one to go on with while the taker is busy."""
+        for queued in range(QUEUE):
+            for worker in self.workers:
+                if len(worker.turns) == queued and begun < limit:
+                    worker.begin(begun, self.tasks[begun], begun % len(self.slots))
+                    begun += 1
         return begun
 
     def _collect(self) -> None:
-        busy = [worker for worker in self.workers if worker.turn is not None]
+        busy = [worker for worker in self.workers if worker.turns]
         wait([end for worker in busy for end in (worker.replies, worker.process.sentinel)], timeout=LOOK)
         for worker in busy:
             if worker.replies.poll():
@@ -194,25 +202,26 @@ class _Pool(Generic[R]):
             worker.process.join()
             self._replace(worker, f"died ({_ending(worker.process.exitcode)})")
             return
-        assert worker.turn is not None
-        self.done[worker.turn] = reply
-        worker.turn = None
+        self.done[worker.turns.popleft()] = reply
 
     def _replace(self, worker: _Worker[R], what: str) -> None:
-        turn = worker.turn
-        assert turn is not None
+        turn = worker.turns[0]
         place = f" at {self.work.describe(worker.item.value)}" if worker.item.value >= 0 else ""
         line = f"loader worker {worker.process.pid} {what}{place}"
         worker.end()
         self.costs[turn] = self.costs.get(turn, 0) + 1
         if self.costs[turn] >= ATTEMPTS:
-            raise WorkerError(f"{line}; so did {ATTEMPTS - 1} others before it on the same batch")
-        self.warn(f"{line}; it was replaced, and no batch changes")
+            lost = WorkerError(f"{line}; so did {ATTEMPTS - 1} others before it on the same batch")
+            self.done[worker.turns.popleft()] = lost, "", None
+        else:
+            self.warn(f"{line}; it was replaced, and no batch changes")
         position = self.workers.index(worker)
         self.workers.remove(worker)
         replacement = self._new()
         self.workers.insert(position, replacement)
-        replacement.begin(turn, self.tasks[turn], turn % len(self.slots))
+        while worker.turns:
+            waiting = worker.turns.popleft()
+            replacement.begin(waiting, self.tasks[waiting], waiting % len(self.slots))
 
 
 def _serve(
@@ -240,10 +249,10 @@ def _serve(
         except (EOFError, OSError):
             os._exit(0)
         try:
-            reply: tuple[Exception | None, Any] = (None, work(task, slots[slot], at))
+            reply: Reply = (None, "", work(task, slots[slot], at))
         except Exception as error:  # raised again in the parent
-            error.add_note("".join(traceback.format_exception(error)).rstrip())
-            reply = (_fit_to_travel(error), None)
+            trace = "" if isinstance(error, ReslabError) else traceback.format_exc()
+            reply = (_fit_to_travel(error), trace, None)
         try:
             replies.send(reply)
         except OSError:

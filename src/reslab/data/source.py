@@ -148,25 +148,37 @@ def find_data(path: str) -> Source:
     if path == "embedded":
         return SmallPictures("embedded", "embedded", embedded)
     folder = Path(path)
+    try:
+        return _small(folder) or _photographs(folder)
+    except OSError as error:
+        raise DataError(f"cannot read {printable(path)}: {error.strerror}") from None
+
+
+def _small(folder: Path) -> SmallPictures | None:
     for name, (layout, usual) in CIFAR.items():
         for place in (folder, folder / usual):
             if layout.present(place):
                 return SmallPictures(name, str(place.resolve()), partial(read_cifar, place, layout))
+    return None
+
+
+def _photographs(folder: Path) -> PictureFolder:
+    path = printable(str(folder))
     if not folder.is_dir():
         found = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(
-            f"{printable(path)} {found}; --data takes 'embedded', a folder of photographs (class folders, alone or"
+            f"{path} {found}; --data takes 'embedded', a folder of photographs (class folders, alone or"
             " below train/ and val/), or a CIFAR-10 or CIFAR-100 folder in the official binary layout"
         )
-    lonely = [half for half in HALVES if is_half(folder / half)]
-    if len(lonely) == 1:
-        (missing,) = set(HALVES) - set(lonely)
-        raise DataError(f"{printable(path)} has {lonely[0]}/ but no {missing}/; for one part alone, name its folder")
+    halves = [half for half in HALVES if is_half(folder / half)]
+    if len(halves) == 1:
+        (other,) = set(HALVES) - set(halves)
+        if (folder / other).is_dir():
+            class_folders(folder / other)
+        raise DataError(f"{path} has {halves[0]}/ but no {other}/; for one part alone, name its folder")
     names = class_folders(folder)
-    if {name.casefold() for name in names} <= USUAL_HALVES and set(names) != set(HALVES):
-        raise DataError(
-            f"{printable(path)} holds {few(names)}: name the parts train/ and val/, each with class folders"
-        )
+    if not halves and {name.casefold() for name in names} <= USUAL_HALVES:
+        raise DataError(f"{path} holds {few(names)}: call the parts train and val, each with class folders")
     return PictureFolder(folder)
 
 

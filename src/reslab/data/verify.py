@@ -11,7 +11,7 @@ from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
 from reslab.core.text import printable
 from reslab.data.decode import decode
-from reslab.data.folder import class_folders, pictures_in
+from reslab.data.folder import beside_classes, class_folders, pictures_in
 from reslab.data.picture_file import SUFFIXES, Header, read_header, read_picture
 from reslab.data.pool import At, Buffer, in_order
 
@@ -110,6 +110,7 @@ def verify(
         found.defects += _duplicates(same)
     found.defects.sort()
     found.notes.sort()
+    found.others.sort()
     return found
 
 
@@ -126,11 +127,12 @@ def _search(root: Path, classes: dict[str, list[str]], found: Verification) -> I
 
     for part, names in classes.items():
         counts = found.counts.setdefault(part, {})
+        found.others += beside_classes(root, part)
         for name in names:
             folder = name if part == "." else f"{part}/{name}"
             entries = sorted(pictures_in(root, folder, found.others.append, wrong))
             counts[name] = len(entries)
-            if not entries:
+            if not entries and not any(remark.path.startswith(printable(folder)) for remark in found.defects):
                 wrong(root / folder, "has no pictures")
             for path, size in entries:
                 found.size += max(size, 0)
