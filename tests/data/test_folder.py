@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reslab.core.errors import DataError
 from reslab.core.text import printable
 from reslab.data import folder
-from reslab.data.folder import Index, class_folders, is_picture, scan
+from reslab.data.folder import class_folders, is_picture, scan
+from reslab.data.index import Index
 from reslab.data.source import PictureFolder, Reading, find_data, load
 
 CALM = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -233,7 +234,7 @@ def test_a_folder_that_vanishes_while_it_is_searched_is_named(tmp_path: Path, mo
         ([".a/1.jpg"], "holds no classes: it has no class folders"),
         (["train/a/1.jpg"], "has train/ but no val/"),
         (["val/a/1.jpg", "other/1.jpg"], "has val/ but no train/"),
-        (["train/a/1.jpg", "val/1.jpg"], "has train/ but no val/"),
+        (["train/a/1.jpg", "val/1.jpg"], "val holds no classes: its pictures lie in no class folders"),
         (["train/a/1.jpg", "val/a/note.txt"], "class 'a' has no pictures"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "different classes: only in train/: b"),
         (["train/a/1.jpg", "val/a/1.jpg", "val/b/1.jpg"], "different classes: only in val/: b"),

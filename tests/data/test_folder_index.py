@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.core.errors import DataError
-from reslab.data.folder import Index, held_out, read_index
+from reslab.data.folder import held_out
+from reslab.data.index import Index, read_index
 
 CALM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 MEBIBYTE = 2**20

@@ -13,7 +13,7 @@ import pytest
 from reslab.core.errors import DataError, PictureError, RunError
 from reslab.core.experiment import Experiment
 from reslab.data import chance, source
-from reslab.data.folder import read_index
+from reslab.data.index import read_index
 from reslab.data.source import PictureFolder
 from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify

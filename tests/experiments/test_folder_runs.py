@@ -14,7 +14,7 @@ from PIL import Image
 from reslab.core.errors import DataError, PictureError, RunError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.rundir import RunDirectory
-from reslab.data.folder import read_index
+from reslab.data.index import read_index
 from reslab.data.source import PictureFolder
 from reslab.evaluation.scores import read_scores
 from reslab.experiments.execute import Outcome

@@ -64,11 +64,15 @@ def verify(path: Path, /, *, workers: int | None = None, json: bool = False) -> 
 
 def _as_json(found: "Verification", seconds: float) -> dict[str, Any]:
     return {
-        "path": str(found.root),
+        "path": printable(str(found.root)),
         "pictures": found.pictures,
         "bytes": found.size,
         "classes": [
-            {"label": label, "name": name, **{part: counts.get(name, 0) for part, counts in found.counts.items()}}
+            {
+                "label": label,
+                "name": printable(name),
+                **{part: counts.get(name, 0) for part, counts in found.counts.items()},
+            }
             for label, name in enumerate(found.classes)
         ],
         "defects": [remark._asdict() for remark in found.defects],
@@ -89,7 +93,9 @@ def _print(found: "Verification", seconds: float) -> None:
     for title, remarks in (("defects", found.defects), ("notes", found.notes)):
         if remarks:
             stdout().print()
-            print_table((title, ""), remarks[:LISTED])
+            stdout().print(title)
+            for remark in remarks[:LISTED]:
+                stdout().print(f"{remark.path}: {remark.what}", soft_wrap=True)
             stdout().print(f"{title} by kind: {_kinds(remarks)}")
         if len(remarks) > LISTED:
             stdout().print(f"and {len(remarks) - LISTED:,} more {title}; --json lists all")
@@ -104,7 +110,7 @@ def _print(found: "Verification", seconds: float) -> None:
 
 def _kinds(remarks: "Sequence[Remark]") -> str:
     """How many of each kind, by the words up to the first number or comma."""
-    counts = Counter(re.split(r"[,:(]| \d| train/| val/", remark.what)[0] for remark in remarks)
+    counts = Counter(re.split(r"[,:(]| as | \d", remark.what)[0] for remark in remarks)
     return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 

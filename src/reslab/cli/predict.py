@@ -70,7 +70,9 @@ def _print_json(predictions: "Iterable[Prediction]", _total: int) -> "Iterator[P
         for prediction in predictions:
             entry = {
                 "picture": prediction.picture,
-                "answers": [{"class": name, "probability": probability} for name, probability in prediction.answers],
+                "answers": [
+                    {"class": printable(name), "probability": probability} for name, probability in prediction.answers
+                ],
                 "error": prediction.error,
             }
             print(f"{separator}\n {json_text.dumps(entry)}", end="", flush=True)
@@ -85,15 +87,16 @@ def _print(predictions: "Iterable[Prediction]", total: int) -> "Iterator[Predict
     """A table for one picture, a line each for several."""
     for prediction in predictions:
         if prediction.error is not None:
-            stdout().print(f"{prediction.picture}: cannot be used: it {prediction.error}")
+            stdout().print(f"{prediction.picture}: cannot be used: it {prediction.error}", soft_wrap=True)
         elif total == 1:
             rows = [(printable(name), f"{100 * probability:.2f}") for name, probability in prediction.answers]
-            print_table(("class", "probability %"), rows, title=prediction.picture)
+            stdout().print(prediction.picture, soft_wrap=True)
+            print_table(("class", "probability %"), rows)
         else:
             answers = "  ".join(
                 f"{printable(name)} {100 * probability:.1f} %" for name, probability in prediction.answers
             )
-            stdout().print(f"{prediction.picture}: {answers}")
+            stdout().print(f"{prediction.picture}: {answers}", soft_wrap=True)
         yield prediction
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reslab.cli.flags import NetworkFlags, PhotoFlags, RecipeFlags, StartFlags
+from reslab.cli.flags import NetworkFlags, PhotoFlags, RecipeFlags, StartFlags, given
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment, Optimizer
 from reslab.core.spec import overlay, read_toml
@@ -49,7 +49,11 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
     if "held_out" in photographs and isinstance(source, PictureFolder) and source.halved:
         raise SpecError("--held-out has no effect on a folder that has train/ and val/")
     if photographs and source.name != "folder":
-        raise SpecError(f"settings of photographs ({', '.join(photographs)}) have no effect on {source.name}")
+        raise SpecError(
+            f"settings of photographs ({', '.join(given(asked.photographs))}) have no effect on {source.name}"
+        )
+    if photographs and base["recipe"]["photographs"] is None:
+        raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
     flags = overlay(asked.network.given(), asked.settings.given(base["recipe"]))
     flags = overlay(flags, {"recipe": {"photographs": photographs}} if photographs else {})
     flags = overlay(flags, {"start": asked.start.given()} if weights else {})

@@ -79,14 +79,19 @@ def _weights(place: Path, job: JobFlags) -> "Weights":
     """The weights to begin from; a run that goes on needs no more than what its spec says of them."""
     from reslab.experiments.fine_tune import noted_weights, read_weights
 
+    noted = noted_weights(place, job.out) if job.resume else None
     try:
-        return read_weights(place, progress().warned)
+        weights = read_weights(place, progress().warned)
     except ReslabError as error:
-        noted = noted_weights(place, job.out) if job.resume else None
         if noted is None:
             raise
-        say(f"reslab: warning: {error}; going on from the run's own checkpoint")
-        return noted
+        why = str(error)
+    else:
+        if noted is None or noted.digest == weights.digest:
+            return weights
+        why = f"{place} has other weights than those that this run began from"
+    say(f"reslab: warning: {why}; going on from the run's own checkpoint")
+    return noted
 
 
 def say_how_to_resume(number: int, step: int, steps: int) -> None:

@@ -11,7 +11,7 @@ def epochs_to_steps(epochs: float, pictures: int, batch: int) -> int:
     Raises:
         SpecError: if any of the three is not positive.
     """
-    if epochs <= 0 or pictures <= 0 or batch <= 0:
+    if not (0 < epochs < math.inf) or pictures <= 0 or batch <= 0:
         raise SpecError(f"epochs, pictures and batch must be positive, not {epochs}, {pictures}, {batch}")
     return math.ceil(epochs * pictures / batch)
 

@@ -15,7 +15,7 @@ from reslab.core.experiment import Photographs
 from reslab.core.text import printable
 from reslab.data import chance
 from reslab.data.decode import decode
-from reslab.data.folder import Index
+from reslab.data.index import Index
 from reslab.data.picture_file import Header, read_header, read_picture
 from reslab.data.pictures import Part
 from reslab.data.pool import At, Buffer

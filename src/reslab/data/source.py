@@ -15,7 +15,8 @@ from reslab.core.experiment import DataName, Photographs
 from reslab.core.text import few, printable
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
-from reslab.data.folder import Found, Index, class_folders, common_classes, held_out, read_index, scan
+from reslab.data.folder import Found, class_folders, common_classes, held_out, scan
+from reslab.data.index import Index, read_index
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures, Split
 

@@ -86,8 +86,7 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     """
     device = choose_device(job.device)
     source = find_data(job.data)
-    if job.weights is not None:
-        same_network(job.weights, experiment.model)
+    _check_start(experiment, job)
     if source.name != experiment.data:
         raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
     if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
@@ -98,6 +97,18 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     run = RunDirectory.create(job.out, experiment)
     with run.exclusive():
         return execution.carry_out(run)
+
+
+def _check_start(experiment: Experiment, job: Job) -> None:
+    """That the weights to begin from are there, and are those that the experiment names."""
+    weights, start = job.weights, experiment.start
+    if weights is not None:
+        same_network(weights, experiment.model)
+    if weights is not None and (start is None or start.weights != weights.digest):
+        raise RunError(f"the experiment does not begin from the weights in {weights.place}")
+    lacking = weights is None or weights.tensors is None
+    if start is not None and lacking and not checkpoint.steps(job.out / "checkpoints"):
+        raise RunError(f"{job.out} has no checkpoint yet, and the weights that it begins from are not given")
 
 
 class _Execution:
@@ -124,8 +135,6 @@ class _Execution:
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
-        if self.experiment.start is not None and self._lacks_weights() and found is None:
-            raise RunError(f"{run.path} has no checkpoint yet, and the weights that it begins from are not given")
         changed = self._go_on(found) if found else []
         self._note_environment(run, changed)
         training = self.session.training
@@ -159,7 +168,7 @@ class _Execution:
     def _save(self, run: RunDirectory, training: Training) -> None:
         parts = {**parts_of(training), "form": self.session.inputs.tensors()}
         if self.notices.replaced:
-            run.write("replaced_pictures.json", self.notices.replaced)
+            run.write("replaced_pictures.json", dict(sorted(self.notices.replaced.items())))
         checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
 
     def _test(self, run: RunDirectory) -> Count:
@@ -186,9 +195,6 @@ class _Execution:
         self.notices.replaced.update(found.facts.get("replaced", {}))
         self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
         return changed
-
-    def _lacks_weights(self) -> bool:
-        return self.job.weights is None or self.job.weights.tensors is None
 
     def _data(self) -> Record:
         return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}

@@ -46,9 +46,7 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        if not place.is_dir():
-            if not (place.exists() or place.is_symlink()):
-                raise DataError(f"{printable(str(place))} does not exist")
+        if not _is_folder(place):
             found.append(place)
             continue
         inside = sorted(path for path, _ in pictures_in(place, ".", lambda _other: None))
@@ -56,6 +54,15 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
             raise DataError(f"{printable(str(place))} holds no pictures")
         found += [place / path for path in inside]
     return found
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        if not (place.exists() or place.is_symlink()):
+            raise DataError(f"{printable(str(place))} does not exist")
+        return place.is_dir()
+    except OSError:
+        return False  # what is wrong with it is said when it is read
 
 
 def predict(

@@ -19,6 +19,8 @@ from reslab.experiments.fine_tune import Tuning
 from reslab.experiments.inputs import Feed, Inputs, inputs_for
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
+from reslab.models.resnet import ResNet
+from reslab.models.sizes import size_of
 from reslab.training.loop import Training, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
@@ -67,12 +69,12 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
     if len(pictures.classes) < 2:
         raise DataError(f"{pictures.name} has one class, {pictures.classes[0]!r}; there is nothing to tell apart")
     net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    inputs = inputs_for(pictures, recipe)
+    _refuse_single_numbers(net, inputs.side, recipe.bn_group)
     chosen = tuning or Tuning()
     optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
     training = Training(net, optimizer, Window(feed.device), frozen=chosen.frozen)
-    return Session(
-        training, inputs_for(pictures, recipe), recipe, feed, resolve_precision(recipe.precision, feed.device)
-    )
+    return Session(training, inputs, recipe, feed, resolve_precision(recipe.precision, feed.device))
 
 
 def advance(session: Session, pictures: Dataset, seed: int, watch: Watch) -> int | None:
@@ -89,6 +91,14 @@ def one_view(net: nn.Module, inputs: Inputs, pictures: Dataset, feed: Feed, prec
         DataError: the pictures are not of the form that the network was trained on, or one cannot be used.
     """
     return score(net, inputs.views(pictures, feed), len(pictures), autocast(feed.device, precision))
+
+
+def _refuse_single_numbers(net: nn.Module, side: int, group: int) -> None:
+    if group == 1 and isinstance(net, ResNet) and size_of(net, side).stages[-2].output == (1, 1):
+        raise SpecError(
+            f"batch statistics of one picture, whose map of {side}x{side} pixels ends as 1x1, are none:"
+            " take a larger --bn-group or --crop"
+        )
 
 
 def _refuse_what_has_no_effect(pictures: Dataset, recipe: Recipe) -> None:

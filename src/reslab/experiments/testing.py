@@ -10,7 +10,7 @@ from reslab.core.errors import RunError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.rundir import RunDirectory
 from reslab.core.text import few
-from reslab.data.folder import read_index
+from reslab.data.index import read_index
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
