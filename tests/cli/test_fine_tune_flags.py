@@ -190,8 +190,8 @@ def test_a_run_goes_on_although_what_it_began_from_is_gone(
     reslab: Command, source: Path, photos: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(source, tmp_path / "source")
-    words = ("--from", tmp_path / "source", "--data", photos, "--scale", 34, 50, *SHORT, "--freeze", "stem")
-    words = (*words, "--out", tmp_path / "r")
+    settings = ("--data", photos, "--scale", 34, 50, *SHORT, "--freeze", "stem")
+    words = ("--from", tmp_path / "source", *settings, "--out", tmp_path / "r")
     stopped(reslab, words)
     shutil.rmtree(tmp_path / "source")
     assert "does not exist" in one_line(reslab("train", *words))

@@ -50,7 +50,7 @@ def drawn(exact: Photographs) -> Callable[..., list[CropBatch]]:
     """Nine training batches of four."""
 
     def draw(pictures: PhotoFolder, how: Photographs = exact, **options: Any) -> list[CropBatch]:
-        chosen = {"batch": 4, "steps": 9, "seed": SEED, "settings": how} | options
+        chosen: dict[str, Any] = {"batch": 4, "steps": 9, "seed": SEED, "settings": how} | options
         return list(training_crops(pictures, **chosen))
 
     return draw

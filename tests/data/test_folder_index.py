@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from reslab.core.errors import DataError
 from reslab.data.folder import held_out
@@ -80,7 +82,7 @@ def test_the_digest_sees_classes_paths_labels_sizes_and_order() -> None:
 
 def damaged(kind: str, file: Path) -> None:
     data, index = file.read_bytes(), numbered(3, 2)
-    columns = {"block": index.block, "ends": index.ends, "labels": index.labels, "sizes": index.sizes}
+    columns: dict[str, NDArray[Any]] = {name: getattr(index, name) for name in ("block", "ends", "labels", "sizes")}
     names = {"index": json.dumps({"classes": index.classes, "others": []})}
     shorter = {**columns, "labels": index.labels[:-1]}
     beyond = {**columns, "labels": index.labels + 9}
@@ -207,7 +209,9 @@ def pictures_in(root, place, other, *_rest):
 
 folder.pictures_in = pictures_in
 heard = []
-index = folder.scan(Path("."), ("train",), heard.append)
+root = Path(sys.argv[1]).parent
+(root / "train").mkdir()
+index = folder.scan(root, ("train",), heard.append)
 assert len(index) == CLASSES * EACH
 kept = folder.held_out(index, 0.2)
 index.save(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from reslab.data import chance, photographs
 from reslab.data.loader import CropBatch, centre_crops, training_crops
 from reslab.data.photographs import Incident, PhotoFolder
 from reslab.data.source import PictureFolder
-from reslab.transforms.photographs import resized_to
+from reslab.transforms.photographs import Crop, Pixels, cut_whole, resized_to
 
 CALM = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 SIDE = 32
@@ -82,9 +82,13 @@ def test_without_flipping_crops_are_the_same_or_mirror_images(
 def test_crops_reach_every_scale_and_every_corner(
     drawn: Drawn, exact: Photographs, photos: PhotoFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = []
-    whole = photographs.cut_whole
-    monkeypatch.setattr(photographs, "cut_whole", lambda picture, crop: windows.append(crop) or whole(picture, crop))
+    windows: list[Crop] = []
+
+    def noted(picture: Pixels, crop: Crop) -> Pixels:
+        windows.append(crop)
+        return cut_whole(picture, crop)
+
+    monkeypatch.setattr(photographs, "cut_whole", noted)
     drawn(photos, exact.but({"scale": [SIDE, SIDE + 2]}), steps=200)
     assert {min(window.resized) for window in windows} == {SIDE, SIDE + 1, SIDE + 2}
     slack = {(min(w.resized) - SIDE, w.left if w.resized[0] < w.resized[1] else w.top) for w in windows}

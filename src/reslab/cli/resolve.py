@@ -76,7 +76,7 @@ def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str
     base: dict[str, Any] = {"model": {}, "data": source.name}
     base["recipe"] = named_recipe(asked.recipe or usual).model_dump(mode="json")
     if weights is not None:
-        base = overlay(base, _from_weights(weights, source))
+        base = overlay(base, _from_weights(weights, base))
     values = {} if asked.spec is None else read_toml(asked.spec)
     if values.get("data", source.name) != source.name:
         raise SpecError(f"{asked.spec} is about {values['data']} and --data is {source.name}")
@@ -85,13 +85,11 @@ def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str
     return overlay(base, values)
 
 
-def _from_weights(weights: "Weights", source: "Source") -> dict[str, Any]:
+def _from_weights(weights: "Weights", base: Mapping[str, Any]) -> dict[str, Any]:
     brought: dict[str, Any] = {"start": {"weights": weights.digest}}
     if weights.model is not None:
         brought["model"] = weights.model.model_dump(mode="json")
-    if source.name != "folder":
-        return brought
-    if weights.photographs is not None:
+    if weights.photographs is not None and base["recipe"]["photographs"] is not None:
         kept = weights.photographs.model_dump(mode="json", include={"contract", "scale", "held_out"})
         brought["recipe"] = {"photographs": kept}
     return brought

@@ -97,7 +97,7 @@ def _refuse_single_numbers(net: nn.Module, side: int, group: int) -> None:
     if group == 1 and isinstance(net, ResNet) and size_of(net, side).stages[-2].output == (1, 1):
         raise SpecError(
             f"batch statistics of one picture, whose map of {side}x{side} pixels ends as 1x1, are none:"
-            " take a larger --bn-group or --crop"
+            " take a larger bn_group or crop"
         )
 
 
