@@ -70,7 +70,8 @@ def test_training_may_be_told_to_replace_it_and_then_lists_it(
     listed = json.loads((run / "replaced_pictures.json").read_text())
     assert list(listed) == [path]
     assert kind.says in listed[path]["reason"]
-    assert json.loads(done.stdout)["replaced"] == listed[path]["times"] >= 1
+    assert json.loads(done.stdout)["replaced"] == 1
+    assert listed[path]["times"] >= 1
     assert f"{path} " in done.stderr
 
 

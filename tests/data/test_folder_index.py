@@ -197,6 +197,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from reslab.data import folder
+from reslab.data.index import read_index
 
 CLASSES, EACH = 1000, 1300
 names = [f"n{label:08}" for label in range(CLASSES)]
@@ -215,7 +216,7 @@ index = folder.scan(root, ("train",), heard.append)
 assert len(index) == CLASSES * EACH
 kept = folder.held_out(index, 0.2)
 index.save(Path(sys.argv[1]))
-again = folder.read_index(Path(sys.argv[1]))
+again = read_index(Path(sys.argv[1]))
 assert again.digest == index.digest
 train = again.subset(np.flatnonzero(~kept))
 assert len(train) == 1040 * CLASSES
