@@ -159,7 +159,7 @@ def test_a_file_that_may_not_be_read_is_named_by_every_verb(
     (tmp_path / "out").chmod(0o777)
     with nobody():
         tested = reslab("evaluate", trained, "--data", data, "--workers", 0, "--out", tmp_path / "out" / "scores")
-        answered = reslab("predict", trained, data / path)
+        answered = reslab("predict", trained, data / path, "--workers", 0)
         verified = reslab("data", "verify", data, "--workers", 0)
     assert (tested.returncode, answered.returncode, verified.returncode) == (2, 1, 1)
     for text in (tested.stderr, answered.stdout, verified.stdout):
