@@ -1,12 +1,16 @@
 """``python -m reslab``, the same program as ``reslab``."""
 
+import io
 import sys
 
 from reslab.cli.app import run
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; a terminal that lacks a letter shows its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,4 +1,5 @@
 import ast
+import os
 import resource
 import subprocess
 import sys
@@ -93,3 +94,12 @@ def test_help_costs_less_than_0_4_seconds_of_processor_time() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(costs) < 0.4
+
+
+def test_a_letter_that_the_terminal_lacks_is_shown_by_its_number(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "reslab", "show", "résnet"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "unknown model 'r\\xe9snet'" in done.stderr
+    assert "Traceback" not in done.stderr
