@@ -150,13 +150,3 @@ def test_other_classes_are_refused_in_one_line(
     other = folder_of(tmp_path / "other", ("ash", "birch", "oak"), 2)
     line = one_line(reslab("evaluate", trained, "--data", other))
     assert f"other has other classes (ash, birch, oak) than those that {trained} was trained on" in line
-
-
-def test_a_network_of_small_pictures_is_not_tested_on_photographs(
-    reslab: Command, photos: Path, tmp_path: Path
-) -> None:
-    words = ("--model", "cifar-resnet8", "--width", 4, "--data", "embedded", "--steps", 1, "--batch", 32)
-    assert reslab("train", *words, "--out", tmp_path / "small").returncode == 0
-    line = one_line(reslab("evaluate", tmp_path / "small", "--data", photos))
-    assert "trees has 3 classes (ash, birch, cedar); " in line
-    assert "was trained on 10 (T-shirt/top, Trouser, " in line

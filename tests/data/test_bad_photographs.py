@@ -133,7 +133,7 @@ def test_a_file_that_changed_after_it_was_found_is_refused(
     pictures = PictureFolder(own).read("all")
     change(own / "ash" / "004.png")
     with pytest.raises(PictureError, match=rf"^{own}/ash/004\.png {message}"):
-        drawn(pictures, workers=2)
+        drawn(pictures)
     with pytest.raises(PictureError, match=rf"^{own}/ash/004\.png {message}"):
         list(centre_crops(pictures, exact.contract, 4))
     replaced = {incident.path for batch in drawn(pictures, replacing) for incident in batch.replaced}

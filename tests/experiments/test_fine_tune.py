@@ -117,7 +117,6 @@ def test_half_precision_weights_become_single(
 @pytest.mark.parametrize(
     ("freeze", "kept"),
     [
-        (["stem"], ("conv1.", "bn1.")),
         (["stem", "layer1"], ("conv1.", "bn1.", "layer1.")),
         (["layer2"], ("layer2.",)),
         (["layer3", "stem", "layer2", "layer1"], ("conv1.", "bn1.", "layer")),
@@ -164,7 +163,7 @@ def test_frozen_batch_normalisation_is_fed_stored_statistics_while_training(
     assert modes == {"frozen": {False}, "free": {True}}
 
 
-@pytest.mark.parametrize(("rate", "freeze"), [(0.1, ()), (1.0, ()), (0.25, ("stem", "layer1"))])
+@pytest.mark.parametrize(("rate", "freeze"), [(0.1, ()), (0.25, ("stem", "layer1"))])
 def test_one_update_is_what_the_rates_say(
     rate: float,
     freeze: tuple[str, ...],

@@ -153,6 +153,16 @@ def test_small_pictures_are_refused(finished: RunDirectory) -> None:
         evaluate_run(finished, "embedded")
 
 
+def test_a_network_of_small_pictures_is_not_tested_on_photographs(
+    carry_out: TrainOn, photos: Path, tmp_path: Path
+) -> None:
+    carry_out(tmp_path / "small")
+    with pytest.raises(
+        RunError, match=r"trees has 3 classes \(ash, birch, cedar\); .* was trained on 10 \(a, "
+    ):
+        evaluate_run(RunDirectory.open(tmp_path / "small"), str(photos))
+
+
 @pytest.mark.parametrize("protocol", ["single", "10-crop"])
 def test_another_protocol_is_refused(protocol: str, finished: RunDirectory, photos: Path) -> None:
     with pytest.raises(SpecError, match=rf"--protocol {protocol}: this network's pictures are tested by center"):
