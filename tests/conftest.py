@@ -16,6 +16,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def quick_disk() -> Iterator[None]:
+    """For tests of many runs: nobody waits until the disk holds what is written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def folder_of() -> Callable[..., Path]:
     """Writes class folders of coloured noise, 40 to 90 pixels a side; the same arguments give the same pictures."""

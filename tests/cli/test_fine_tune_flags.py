@@ -15,6 +15,8 @@ from reslab.core.contract import CONTRACTS
 from reslab.core.experiment import ModelSpec
 from reslab.experiments.networks import build
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FolderOf = Callable[..., Path]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FolderOf = Callable[..., Path]
 

@@ -11,6 +11,8 @@ import pytest
 
 from reslab.data.source import PictureFolder
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FolderOf = Callable[..., Path]
 

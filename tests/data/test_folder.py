@@ -269,7 +269,7 @@ def test_empty_folders_make_no_class_disappear(tmp_path: Path) -> None:
 
 
 def test_halves_share_their_classes_and_nothing_else(tmp_path: Path) -> None:
-    put(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "val/b/4.jpg", "train/a/readme.txt")
+    put(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "val/b/4.jpg", "test/c/5.jpg", "train/x.txt")
     source = find_data(str(tmp_path))
     assert isinstance(source, PictureFolder)
     assert source.halved

@@ -34,7 +34,7 @@ def test_batches_are_the_same_for_any_number_of_workers_and_wherever_they_begin(
     assert len(set(alone)) == 9
     for workers in (2, 4):
         assert digests(drawn(photos, how, workers=workers)) == alone
-    for done, workers in ((1, 0), (4, 2), (8, 0), (9, 2)):
+    for done, workers in ((1, 0), (4, 2), (9, 0)):
         assert digests(drawn(photos, how, consumed=4 * done, workers=workers)) == alone[done:]
 
 

@@ -93,10 +93,9 @@ def test_results_come_in_the_order_of_the_tasks(tasks: list[int], workers: int) 
     assert found == [(task**2, [task] * 5000) for task in tasks]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_order_however_long_each_takes(workers: int) -> None:
+def test_results_come_in_order_however_long_each_takes() -> None:
     work = Squares(lambda task: time.sleep(0.02 if task % 3 == 0 else 0.001))
-    assert [result for result, _ in in_order(work, range(20), workers)] == [task**2 for task in range(20)]
+    assert [result for result, _ in in_order(work, range(20), 3)] == [task**2 for task in range(20)]
     assert list(work.begun)[:21] == [1] * 20 + [0]
 
 
@@ -146,8 +145,7 @@ def test_reading_ahead_hides_the_time_that_the_reader_takes() -> None:
     assert best < 0.6
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
-@pytest.mark.parametrize("bad", [0, 5])
+@pytest.mark.parametrize(("bad", "workers"), [(0, 1), (5, 0), (5, 3)])
 def test_an_exception_is_raised_at_its_turn_after_the_results_before_it(bad: int, workers: int) -> None:
     def refuse(task: int) -> None:
         if task == bad:
@@ -190,7 +188,7 @@ def test_an_exception_that_cannot_travel_is_told_at_its_turn_all_the_same(error:
     assert warnings == []
 
 
-@pytest.mark.parametrize("taken", [0, 1, 5])
+@pytest.mark.parametrize("taken", [0, 5])
 def test_closing_early_leaves_no_child(taken: int) -> None:
     with reading(Squares(lambda _task: time.sleep(0.01)), range(50), 3) as stream:
         for _ in range(taken):

@@ -23,6 +23,8 @@ from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 from reslab.transforms.photographs import PhotoForm
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
 TorchvisionFile = Callable[[Path, ModelSpec], Path]

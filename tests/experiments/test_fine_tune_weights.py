@@ -14,6 +14,8 @@ from reslab.core.experiment import Experiment, ModelSpec
 from reslab.experiments.execute import Outcome
 from reslab.experiments.fine_tune import Weights, read_weights
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 TrainOn = Callable[..., Outcome]
 TorchvisionFile = Callable[[Path, ModelSpec], Path]
 

@@ -18,6 +18,8 @@ from reslab.data.source import PictureFolder
 from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
 FolderOf = Callable[..., Path]

@@ -22,6 +22,8 @@ from reslab.experiments.notify import Notify
 from reslab.experiments.testing import evaluate_run
 from reslab.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 TrainOn = Callable[..., Outcome]
 FolderOf = Callable[..., Path]
 

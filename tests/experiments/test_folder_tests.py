@@ -20,6 +20,8 @@ from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
 from reslab.experiments.testing import evaluate_run
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 TrainOn = Callable[..., Outcome]
 FolderOf = Callable[..., Path]
 SETTINGS = Photographs(contract=Contract(shorter_side=32, crop=32), scale=(32, 40))
@@ -157,9 +159,7 @@ def test_a_network_of_small_pictures_is_not_tested_on_photographs(
     carry_out: TrainOn, photos: Path, tmp_path: Path
 ) -> None:
     carry_out(tmp_path / "small")
-    with pytest.raises(
-        RunError, match=r"trees has 3 classes \(ash, birch, cedar\); .* was trained on 10 \(a, "
-    ):
+    with pytest.raises(RunError, match=r"trees has 3 classes \(ash, birch, cedar\); .* was trained on 10 \(a, "):
         evaluate_run(RunDirectory.open(tmp_path / "small"), str(photos))
 
 

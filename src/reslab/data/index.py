@@ -89,7 +89,8 @@ def read_index(file: Path) -> Index:
         with safetensors.safe_open(file, framework="numpy") as stored:
             names = json.loads(stored.metadata()["index"])
             columns = {key: stored.get_tensor(key) for key in ("block", "ends", "labels", "sizes")}
-        index = Index(tuple(names["classes"]), others=tuple(names["others"]), **columns)
+            others = stored.get_tensor("others").tobytes().decode().split("\n")
+        index = Index(tuple(names["classes"]), others=tuple(filter(None, others)), **columns)
         _check(index)
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise DataError(f"{file} is damaged ({error}); remove it and the folder is searched again") from None

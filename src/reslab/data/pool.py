@@ -4,7 +4,7 @@ torch's ``DataLoader`` gives up when a worker dies, raising at whatever line the
 say what a worker was doing. Here a worker's death or silence costs that worker alone: it is named, replaced, and its
 task is done again. Tasks are pure, so results are the same for any number of workers and any number of deaths.
 
-Processes, not threads: two of them decode 1.1 times as much as two threads (docs/speed.md), and a decoder that crashes
+Processes, not threads: two of them decode at least as much as two threads (docs/speed.md), and a decoder that crashes
 takes only itself along.
 """
 
@@ -253,6 +253,7 @@ def _serve(
         except Exception as error:  # raised again in the parent
             trace = "" if isinstance(error, ReslabError) else traceback.format_exc()
             reply = (_fit_to_travel(error), trace, None)
+        item.value = -1
         try:
             replies.send(reply)
         except OSError:
