@@ -154,7 +154,7 @@ def test_a_file_that_may_not_be_read_is_named_by_every_verb(
     data, path = planted(clean, tmp_path, "val", UNREADABLE)
     data.chmod(0o755)
     for folder in {*tmp_path.parents, tmp_path, trained.parent}:
-        if folder.name.startswith(("pytest-", tmp_path.name, trained.parent.name)):
+        if folder.name.startswith(("pytest-", "popen-", tmp_path.name, trained.parent.name)):
             folder.chmod(0o755)  # pytest makes them for their owner alone
     (tmp_path / "out").mkdir()
     (tmp_path / "out").chmod(0o777)

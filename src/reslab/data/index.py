@@ -74,8 +74,9 @@ class Index:
             "ends": self.ends,
             "labels": self.labels,
             "sizes": self.sizes,
+            "others": np.frombuffer("\n".join(self.others).encode(), np.uint8),  # printable: each is one line
         }
-        names = {"index": canonical_json({"classes": self.classes, "others": self.others})}
+        names = {"index": canonical_json({"classes": self.classes})}
         write_bytes(file, safetensors.numpy.save(columns, names))
 
 
