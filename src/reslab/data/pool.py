@@ -4,7 +4,7 @@ torch's ``DataLoader`` gives up when a worker dies, raising at whatever line the
 say what a worker was doing. Here a worker's death or silence costs that worker alone: it is named, replaced, and its
 task is done again. Tasks are pure, so results are the same for any number of workers and any number of deaths.
 
-Processes, not threads: two of them decode at least as much as two threads (docs/speed.md), and a decoder that crashes
+Processes, not threads: two of them decode about as much as two threads (docs/speed.md), but a decoder that crashes
 takes only itself along.
 """
 
