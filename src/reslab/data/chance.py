@@ -49,7 +49,7 @@ def order(seed: int, epoch: int, count: int) -> Indices:
 
 
 def draw(bound: int, seed: int, stream: int, epoch: int, sample: int) -> int:
-    """The integer in [0, bound) that `below` gives for one sample's `words`, without arrays: 20 times as fast."""
+    """The integer in [0, bound) that `below` gives for one sample's `words`, without arrays: 4 microseconds, not 73."""
     state = 0
     for number in (seed, stream, epoch, sample):
         state = _mix_one((state + int(_GAMMA) + number) & _MASK)

@@ -22,7 +22,7 @@ from reslab.core.text import printable
 class Index:
     """Which pictures there are, in order: by class, then by path.
 
-    Paths are kept in one block of bytes: 1.3 million take 100 MB, and worker processes share them.
+    Paths are kept in one block of bytes: 1.3 million take 63 MB, and worker processes share them.
 
     Args:
         classes: the classes' names, sorted; a label is a place among them.

@@ -130,9 +130,10 @@ def _search(root: Path, classes: dict[str, list[str]], found: Verification) -> I
         found.others += beside_classes(root, part)
         for name in names:
             folder = name if part == "." else f"{part}/{name}"
+            before = len(found.defects)
             entries = sorted(pictures_in(root, folder, found.others.append, wrong))
             counts[name] = len(entries)
-            if not entries and not any(remark.path.startswith(printable(folder)) for remark in found.defects):
+            if not entries and len(found.defects) == before:
                 wrong(root / folder, "has no pictures")
             for path, size in entries:
                 found.size += max(size, 0)

@@ -28,7 +28,7 @@ PAPER_IMAGENET: Final = Recipe(
 )
 OWN_PHOTOGRAPHS: Final = PAPER_IMAGENET.but(
     {
-        "steps": 5_000,  # ours: 160,000 pictures, hours on 2 cores and minutes on a GPU
+        "steps": 5_000,  # ours: 160,000 pictures, hours on 2 cores
         "batch": 32,
         "schedule": {"drops": (0.5, 0.75)},  # section 4.2
         "optim": {"lr": 0.0125},  # 0.1 for 256, so an eighth for 32
