@@ -219,7 +219,7 @@ def test_a_class_is_empty_whatever_is_wrong_with_one_whose_name_begins_alike(tmp
     for name in ("ash", "ashen"):
         (tmp_path / name).mkdir()
     (tmp_path / "ashen" / "x.jpg").mkdir()
-    found = verify(tmp_path, (".",), 0, pytest.fail)
+    found = verify.verify(tmp_path, (".",), 0, pytest.fail)
     assert Remark("ash", "has no pictures") in found.defects
 
 
