@@ -216,11 +216,12 @@ def test_a_folder_that_cannot_be_read_is_a_defect(open_place: Path) -> None:
 
 
 def test_a_class_is_empty_whatever_is_wrong_with_one_whose_name_begins_alike(tmp_path: Path) -> None:
-    for name in ("ash", "ashen"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "ashen" / "x.jpg").mkdir()
-    found = verify.verify(tmp_path, (".",), 0, pytest.fail)
-    assert Remark("ash", "has no pictures") in found.defects
+    for folder_name in ("train/ash", "train/ashen", "val/ash"):
+        (tmp_path / folder_name).mkdir(parents=True)
+    found = verify.verify(tmp_path, HALVES, 0, pytest.fail)
+    assert {Remark("val/ashen", "is missing: this class is only in train/"), Remark("val/ash", "has no pictures")} <= {
+        *found.defects
+    }
 
 
 def test_of_a_class_that_cannot_be_read_nobody_says_that_it_is_empty(open_place: Path) -> None:
