@@ -58,9 +58,9 @@ def train(
 
     source = find_data(data)
     begun = start or StartFlags()
-    weights = None if begun.begin is None else _weights(begun.begin, job)
     resumed = job.resume and (job.out / "spec.json").exists()
     going_on = RunDirectory.open(job.out).experiment if resumed else None
+    weights = None if begun.begin is None else _weights(begun.begin, going_on)
     parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
     experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed, going_on), source, weights)
     if dry_run:
@@ -75,11 +75,11 @@ def train(
     return 0
 
 
-def _weights(place: Path, job: JobFlags) -> "Weights":
+def _weights(place: Path, going_on: Experiment | None) -> "Weights":
     """The weights to begin from; a run that goes on needs no more than what its spec says of them."""
     from reslab.experiments.fine_tune import noted_weights, read_weights
 
-    noted = noted_weights(place, job.out) if job.resume else None
+    noted = noted_weights(place, going_on) if going_on else None
     try:
         weights = read_weights(place, progress().warned)
     except ReslabError as error:

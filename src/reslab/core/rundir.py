@@ -62,7 +62,7 @@ class RunDirectory:
             raise RunError(f"there is no run at {path}")
         if not (path / "spec.json").is_file():
             raise RunError(f"{path} is not a run directory: it has no spec.json")
-        spec = _read_json(path / "spec.json")
+        spec = read_record(path / "spec.json")
         stored = spec.get("experiment", {})
         experiment = Experiment.parse(stored, source=str(path / "spec.json"))
         if spec.get("digest") != sha256_text(canonical_json(stored)):  # as written: later versions add settings
@@ -121,11 +121,11 @@ class RunDirectory:
 
     def environment(self) -> Record | None:
         """What ``environment.json`` says, or ``None`` before the first step."""
-        return _read_json_if_there(self.path / "environment.json")
+        return _read_if_there(self.path / "environment.json")
 
     def result(self) -> Record | None:
         """The finished run's result, or ``None`` while it is not finished."""
-        return _read_json_if_there(self.path / "result.json")
+        return _read_if_there(self.path / "result.json")
 
 
 def find_runs(paths: list[Path]) -> list[RunDirectory]:
@@ -145,11 +145,16 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
     return runs
 
 
-def _read_json_if_there(path: Path) -> Record | None:
-    return _read_json(path) if path.exists() else None
+def _read_if_there(path: Path) -> Record | None:
+    return read_record(path) if path.exists() else None
 
 
-def _read_json(path: Path) -> Record:
+def read_record(path: Path) -> Record:
+    """A JSON object from a run's folder.
+
+    Raises:
+        RunError: it cannot be read, or is none.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

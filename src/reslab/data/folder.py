@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.core.errors import DataError
+from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.index import Index
 from reslab.data.picture_file import SUFFIXES
@@ -19,7 +20,7 @@ Found = Callable[[int], None]
 REPORT_EVERY: Final = 10_000  # pictures between two words about progress
 
 
-def scan(root: Path, parts: Sequence[str] = (".",), found: Found = lambda _count: None) -> Index:
+def scan(root: Path, parts: Sequence[str] = (".",), found: Found = unheard) -> Index:
     """Find the pictures in class folders, sub-folders included.
 
     What counts as a picture is decided by its name here and by its bytes when it is read. Symbolic links are followed.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Augmentation, Photographs
+from reslab.core.listening import unheard
 from reslab.data import chance
 from reslab.data.photographs import CentreCrops, Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
@@ -48,10 +49,6 @@ class CropBatch(NamedTuple):
     indices: Tensor
     replaced: tuple[Incident, ...]
     enlarged: tuple[Incident, ...]
-
-
-def silent(_text: str) -> None:
-    """Hear a warning and say nothing."""
 
 
 class _Gather:
@@ -94,7 +91,7 @@ def training_batches(
     augment: Augmentation,
     consumed: int = 0,
     workers: int = 0,
-    warn: Warn = silent,
+    warn: Warn = unheard,
 ) -> Iterator[TrainingBatch]:
     """Full batches, across the boundaries of epochs, from sample ``consumed`` up to ``steps * batch``.
 
@@ -130,7 +127,7 @@ def training_crops(
     settings: Photographs,
     consumed: int = 0,
     workers: int = 0,
-    warn: Warn = silent,
+    warn: Warn = unheard,
 ) -> Iterator[CropBatch]:
     """`training_batches` for photographs: random crops at random scales, decoded by ``workers``.
 
@@ -144,7 +141,7 @@ def training_crops(
 
 
 def centre_crops(
-    photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Warn = silent
+    photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Warn = unheard
 ) -> Iterator[CropBatch]:
     """The central crop of every photograph once, in order; the last batch may be smaller.
 

@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from ctypes import c_int64
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.core.errors import ReslabError, SpecError, WorkerError
+from reslab.core.listening import unheard
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -63,9 +64,9 @@ def in_order(
     work: Work[R],
     tasks: Sequence[int],
     workers: int = 0,
-    warn: Callable[[str], None] = lambda _text: None,
+    warn: Callable[[str], None] = unheard,
     patience: float = PATIENCE,
-) -> Iterator[tuple[R, Buffer]]:
+) -> Generator[tuple[R, Buffer], None, None]:
     """What ``work`` makes of each of ``tasks``, in their order; a buffer holds until the next step of the iteration.
 
     Args:
@@ -82,7 +83,7 @@ def in_order(
     if not workers:
         own = np.empty(work.room, np.uint8)
         for task in tasks:
-            yield work(task, own, lambda _item: None), own
+            yield work(task, own, unheard), own
         return
     pool = _Pool(work, tasks, workers, warn, patience)
     atexit.register(pool.close)

@@ -12,6 +12,7 @@ import torch
 
 from reslab.core.errors import DataError
 from reslab.core.experiment import DataName, Photographs
+from reslab.core.listening import unheard
 from reslab.core.text import few, printable
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
@@ -29,10 +30,6 @@ USUAL_HALVES: Final = {"train", "training", "val", "valid", "validation", "test"
 Dataset = Pictures | PhotoFolder
 
 
-def _unheard(_count: int) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Reading:
     """How a folder of photographs is opened; other data need none of it.
@@ -45,7 +42,7 @@ class Reading:
 
     held_out: float = Photographs().held_out
     cache: Path | None = None
-    found: Found = _unheard
+    found: Found = unheard
 
 
 class Source(Protocol):

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
+from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.decode import decode
 from reslab.data.folder import beside_classes, class_folders, pictures_in
@@ -78,7 +79,7 @@ def verify(
     parts: Sequence[str],
     workers: int,
     warn: Callable[[str], None],
-    checked: Callable[[int, int], None] = lambda _done, _total: None,
+    checked: Callable[[int, int], None] = unheard,
 ) -> Verification:
     """Read every picture below ``root``.
 

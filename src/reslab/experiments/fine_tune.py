@@ -13,8 +13,8 @@ from reslab.core.contract import Contract
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Stage, Start
 from reslab.core.files import sha256_file
+from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
-from reslab.data.loader import silent
 from reslab.experiments.names import describe
 from reslab.training import checkpoint
 
@@ -50,7 +50,7 @@ class Weights:
     photographs: Photographs | None = None
 
 
-def read_weights(place: Path, warn: Callable[[str], None] = silent) -> Weights:
+def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
     """The weights of a run's newest whole checkpoint, or of a safetensors file with torchvision's names.
 
     Args:
@@ -65,11 +65,8 @@ def read_weights(place: Path, warn: Callable[[str], None] = silent) -> Weights:
     return _of_run(place, warn) if place.is_dir() else _of_file(place)
 
 
-def noted_weights(place: Path, run: Path) -> Weights | None:
-    """What the run at ``run`` noted of the weights it began from, without the weights; None where it noted nothing."""
-    if not (run / "spec.json").exists():
-        return None
-    experiment = RunDirectory.open(run).experiment
+def noted_weights(place: Path, experiment: Experiment) -> Weights | None:
+    """What an experiment says of the weights it begins from, without the weights; None where it begins from none."""
     if experiment.start is None:
         return None
     return Weights(place, experiment.start.weights, None, experiment.model, experiment.recipe.photographs)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
+from reslab.core.listening import unheard
 from reslab.data.decode import decode
-from reslab.data.loader import CropBatch, centre_crops, ordered_batches, silent, training_batches, training_crops
+from reslab.data.loader import CropBatch, centre_crops, ordered_batches, training_batches, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
 from reslab.data.picture_file import Header
 from reslab.data.pictures import Pictures
@@ -25,10 +26,6 @@ from reslab.transforms.photographs import PhotoForm, Pixels
 
 SMALL_TEST_BATCH = 500  # pictures; any number gives the same counts
 PHOTO_TEST_BATCH = 64
-
-
-def _unheard(_incident: Incident) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,9 @@ class Feed:
 
     device: torch.device
     workers: int = 0
-    warn: Callable[[str], None] = silent
-    replaced: Callable[[Incident], None] = _unheard
-    enlarged: Callable[[Incident], None] = _unheard
+    warn: Callable[[str], None] = unheard
+    replaced: Callable[[Incident], None] = unheard
+    enlarged: Callable[[Incident], None] = unheard
 
 
 class Inputs(Protocol):

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from reslab.core.errors import RunError
-from reslab.core.rundir import Record
+from reslab.core.rundir import Record, read_record
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shown
 
@@ -70,7 +69,7 @@ def read_scored(run: FinishedRun) -> Scored | None:
     protocol, scores, worst = (folder / name for name in ("protocol.json", "scores.safetensors", "mistakes.json"))
     if run.experiment.data != "folder" or not (protocol.exists() and scores.exists()):
         return None
-    facts = _json(protocol)
+    facts = read_record(protocol)
     if not facts.keys() >= KINDS.keys():
         return None
     if wrong := [key for key, kind in KINDS.items() if not isinstance(facts[key], kind)]:
@@ -118,7 +117,7 @@ def _fault(probabilities: NDArray[Any], labels: NDArray[Any], facts: Record) -> 
 
 def _mistakes(file: Path) -> tuple[Mistake, ...]:
     try:
-        return tuple(_mistake(entry) for entry in _json(file)["mistakes"])
+        return tuple(_mistake(entry) for entry in read_record(file)["mistakes"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file} is damaged: {error!r}") from None
 
@@ -134,13 +133,3 @@ def _mistake(entry: dict[str, Any]) -> Mistake:
         label_probability=float(entry["label_probability"]),
         thumbnail=entry["thumbnail"],
     )
-
-
-def _json(file: Path) -> Record:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {file}: {error}") from None
-    if not isinstance(value, dict):
-        raise RunError(f"{file} is damaged: it is not a JSON object")
-    return value

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from reslab.core.errors import TrainingError
 from reslab.core.experiment import Recipe
 from reslab.core.intervals import Count
+from reslab.core.listening import unheard
 from reslab.training.optimizer import set_rate
 from reslab.training.precision import Resolved, autocast
 from reslab.training.schedule import learning_rate, warm_up_ends
@@ -46,10 +47,6 @@ class Training:
             part.eval()
 
 
-def _nothing(*_: object) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Watch:
     """What happens beside training. None of it may change a number.
@@ -63,12 +60,12 @@ class Watch:
         stepped: told the number of every finished step.
     """
 
-    record: Callable[[dict[str, Any]], None] = _nothing
+    record: Callable[[dict[str, Any]], None] = unheard
     test: Callable[[], Count] | None = None
-    save: Callable[[Training], None] = _nothing
+    save: Callable[[Training], None] = unheard
     save_every: int = field(default=500)
-    stop: Callable[[], int | None] = _nothing
-    stepped: Callable[[int], None] = _nothing
+    stop: Callable[[], int | None] = unheard
+    stepped: Callable[[int], None] = unheard
 
 
 def fit(training: Training, batches: Iterable[Batch], recipe: Recipe, precision: Resolved, watch: Watch) -> int | None:

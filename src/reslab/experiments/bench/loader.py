@@ -18,7 +18,7 @@ from reslab.core.text import printable
 from reslab.data import chance
 from reslab.data.decode import decode
 from reslab.data.photographs import PhotoFolder, TrainingCrops
-from reslab.data.pool import Work, in_order
+from reslab.data.pool import in_order
 from reslab.data.source import find_data
 from reslab.data.verify import WholePictures
 from reslab.experiments.bench.advice import loader_advice
@@ -123,7 +123,10 @@ def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
             return steady(batches, width, drain, waiting_for(CPU))
 
     return {
-        **{f"{count} workers": partial(turn, partial(_processes, work, count), count) for count in (1, workers)},
+        **{
+            f"{count} workers": partial(turn, partial(in_order, work, _tasks(work), count), count)
+            for count in (1, workers)
+        },
         "threads": partial(turn, partial(threaded, work, _tasks(work), workers), workers),
     }
 
@@ -140,19 +143,11 @@ def whole_pictures(photos: PhotoFolder, batch: int, workers: int) -> dict[str, T
             decode(data, header)
 
     def turn() -> float:
-        with closing(_pool(work, [*firsts] * ROUND, workers)) as checked:
+        with closing(in_order(work, [*firsts] * ROUND, workers)) as checked:
             return steady(checked, workers, drain, waiting_for(CPU))
 
     whole, share = once(decode_only, waiting_for(CPU)), batch / work.chunk
     return {"whole": lambda: whole() * share, "verify": lambda: turn() * share}
-
-
-def _pool(work: Work[Any], tasks: Sequence[int], workers: int) -> Generator[Any, None, None]:
-    yield from in_order(work, tasks, workers)
-
-
-def _processes(work: TrainingCrops, workers: int) -> Generator[Any, None, None]:
-    yield from _pool(work, _tasks(work), workers)
 
 
 def _tasks(work: TrainingCrops) -> range:
