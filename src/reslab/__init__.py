@@ -26,22 +26,32 @@ if TYPE_CHECKING:
     from reslab.data.source import load
     from reslab.evaluation.result import Evaluation
     from reslab.experiments.api import Fitted, evaluate, fit
+    from reslab.experiments.pretrained import load_weights, pretrained
+    from reslab.models.architecture import Architecture
+    from reslab.models.blocks import BasicBlock, Bottleneck
     from reslab.models.named import (
         cifar_plain,
         plain18,
         plain34,
+        plain50,
+        plain101,
+        plain152,
         resnet18,
         resnet34,
         resnet50,
         resnet101,
         resnet152,
     )
-    from reslab.models.resnet import ResNet, cifar_resnet, resnet
+    from reslab.models.network import ResNet
+    from reslab.models.resnet import build, cifar_resnet, resnet
     from reslab.models.sizes import size_of
     from reslab.training.loop import Watch
 
 _HOMES = {
+    "Architecture": "models.architecture",
     "Augmentation": "core.experiment",
+    "BasicBlock": "models.blocks",
+    "Bottleneck": "models.blocks",
     "Contract": "core.contract",
     "Evaluation": "evaluation.result",
     "Experiment": "core.experiment",
@@ -52,29 +62,38 @@ _HOMES = {
     "Photographs": "core.experiment",
     "Pictures": "data.pictures",
     "Recipe": "core.experiment",
-    "ResNet": "models.resnet",
+    "ResNet": "models.network",
     "RunDirectory": "core.rundir",
     "Schedule": "core.experiment",
     "WarmUp": "core.experiment",
     "Watch": "training.loop",
+    "build": "models.resnet",
     "cifar_plain": "models.named",
     "cifar_resnet": "models.resnet",
     "evaluate": "experiments.api",
     "fit": "experiments.api",
     "load": "data.source",
+    "load_weights": "experiments.pretrained",
+    "plain101": "models.named",
+    "plain152": "models.named",
     "plain18": "models.named",
     "plain34": "models.named",
+    "plain50": "models.named",
+    "pretrained": "experiments.pretrained",
     "resnet": "models.resnet",
+    "resnet101": "models.named",
+    "resnet152": "models.named",
     "resnet18": "models.named",
     "resnet34": "models.named",
     "resnet50": "models.named",
-    "resnet101": "models.named",
-    "resnet152": "models.named",
     "size_of": "models.sizes",
 }
 
 __all__ = [
+    "Architecture",
     "Augmentation",
+    "BasicBlock",
+    "Bottleneck",
     "Contract",
     "Evaluation",
     "Experiment",
@@ -91,13 +110,19 @@ __all__ = [
     "WarmUp",
     "Watch",
     "__version__",
+    "build",
     "cifar_plain",
     "cifar_resnet",
     "evaluate",
     "fit",
     "load",
+    "load_weights",
     "plain18",
     "plain34",
+    "plain50",
+    "plain101",
+    "plain152",
+    "pretrained",
     "resnet",
     "resnet18",
     "resnet34",

@@ -82,18 +82,32 @@ def test_flags_override_what_the_weights_bring_and_the_run_records_it(
     reslab: Command, source: Path, photos: Path, tmp_path: Path
 ) -> None:
     """The named preprocessing is about channels: the weights' sizes stay."""
-    flags = ("--preprocessing", "torchvision", "--shorter-side", 40, "--freeze", "stem", "layer1", "--body-rate", 0.5)
+    flags = (
+        "--preprocessing",
+        "torchvision",
+        "--force",
+        "--shorter-side",
+        40,
+        "--freeze",
+        "stem",
+        "layer1",
+        "--body-rate",
+        0.5,
+    )
     words = ("--from", source, "--data", photos, "--scale", 34, 50, *SHORT, *flags, "--out", tmp_path / "r")
     done = reslab("train", *words)
     assert done.returncode == 0, done.stderr
-    assert "the pictures are prepared otherwise than those that" in done.stderr
+    assert (
+        "has weights for pictures with order BGR, mean (103.939, 116.779, 123.68), std (1, 1, 1), not with order"
+        in " ".join(done.stderr.split())
+    )
     spec = json.loads((tmp_path / "r" / "spec.json").read_text())["experiment"]
     contract = spec["recipe"]["photographs"]["contract"]
     expected = CONTRACTS["torchvision"].model_dump(mode="json") | {"crop": 32, "shorter_side": 40}
     assert contract == expected
     assert (spec["start"]["freeze"], spec["start"]["body_rate"]) == (["stem", "layer1"], 0.5)
     noted = json.loads((tmp_path / "r" / "environment.json").read_text())["weights"]
-    assert (noted["preprocessing_overridden"], noted["preprocessing"]["order"]) == (True, "BGR")
+    assert (len(noted["forced"]), noted["preprocessing"]["order"]) == (1, "BGR")
     assert noted["sha256"] == spec["start"]["weights"]
     [state] = (tmp_path / "r" / "checkpoints").glob("step-3/state.json")
     assert json.loads(state.read_text())["preprocessing"]["contract"] == expected
@@ -134,17 +148,17 @@ def test_a_file_does_not_say_which_network_it_is_of(reslab: Command, file: Path,
     words = ("--from", file, "--data", photos, "--preprocessing", "torchvision", "--out", tmp_path / "r")
     assert "which network? --model NAME" in one_line(reslab("train", *words))
     line = one_line(reslab("train", *words, "--model", "resnet34", "--width", 8))
-    assert "has the weights of another architecture: " in line
+    assert "has the weights of another architecture than this network: missing: layer1.2.conv1.weight" in line
     assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--model", "cifar-resnet14"), "has the weights of cifar-resnet8, width 4, not of cifar-resnet14, width 4"),
-        (("--width", 8), "has the weights of cifar-resnet8, width 4, not of cifar-resnet8, width 8"),
-        (("--shortcut", "B"), "not of cifar-resnet8, shortcut B, width 4"),
-        (("--freeze", "layer4"), "--freeze layer4: this network has the stages stem, layer1, layer2, layer3"),
+        (("--model", "cifar-resnet14"), "has the weights of cifar-resnet8, not of cifar-resnet14"),
+        (("--width", 8), "has the weights of cifar-resnet8 (width 4), not of cifar-resnet8 (width 8)"),
+        (("--shortcut", "B"), "weights of cifar-resnet8 (shortcut A), not of cifar-resnet8 (shortcut B)"),
+        (("--freeze", "layer4"), "--freeze: unknown part of this network 'layer4'"),
         (("--freeze", "fc"), 'Invalid value "fc" for --freeze'),
         (("--body-rate", 0), "body_rate is 0.0"),
         (("--body-rate", 1.5), "body_rate is 1.5"),
@@ -162,11 +176,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("weights.pth", "is not a safetensors file; --from takes a run or a safetensors file with torchvision's names"),
+        ("weights.pth", "is not a safetensors file; `reslab weights import` reads those of other libraries"),
         ("absent.safetensors", "absent.safetensors"),
         ("damaged.safetensors", "cannot read the weights in"),
         ("empty", "is not a run directory"),
-        ("absent", "does not exist; --from takes a run or a safetensors file"),
+        ("absent", "does not exist; give a run, or a safetensors file"),
     ],
 )
 def test_what_holds_no_weights_is_one_line(

@@ -14,27 +14,39 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 FLAGS = {
     "list": {"--json"},
-    "show": {"--shortcut", "--stride-on", "--pool", "--width", "--input-size", "--scale", "--json"},
+    "show": {"--shortcut", "--stride-on", "--pool", "--width", "--input-size", "--scale", "--figure", "--json"},
     "train": {
         *("--data", "--out", "--model", "--shortcut", "--stride-on", "--pool", "--width", "--recipe", "--spec"),
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
         *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
+        *("--force", "--activation-checkpointing"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
     },
-    "evaluate": {"--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"},
+    "evaluate": {
+        *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"),
+        *("--shortcut", "--stride-on", "--pool", "--preprocessing", "--force"),
+    },
     "reproduce": {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
         *("--checkpoint-every", "--dry-run", "--json"),
     },
-    "predict": {"--top", "--figure", "--precision", "--device", "--workers", "--json"},
+    "predict": {
+        *("--top", "--figure", "--precision", "--device", "--workers", "--json"),
+        *("--shortcut", "--stride-on", "--pool", "--preprocessing", "--force"),
+    },
     "claims": {"--json"},
     "report": {"--out", "--json"},
     "bench": {
         *("--model", "--batch", "--rounds", "--precision", "--data", "--workers", "--device", "--out", "--json"),
     },
 }
-GROUP_FLAGS = {"data verify": {"--workers", "--json"}}
+GROUP_FLAGS = {
+    "data verify": {"--workers", "--json"},
+    "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},
+    "weights inspect": {"--json"},
+    "weights export": {"--to", "--out", "--json"},
+}
 
 
 def test_every_verb_is_known() -> None:

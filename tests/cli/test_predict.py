@@ -26,9 +26,10 @@ from reslab.core.rundir import RunDirectory
 from reslab.data import photographs
 from reslab.data.decode import decode
 from reslab.data.source import load
-from reslab.experiments.notify import Notify
 from reslab.experiments.predict import BATCH, find_pictures, predict
-from reslab.experiments.testing import Trained, load_run
+from reslab.experiments.testing import Trained
+from reslab.experiments.testing import trained as ready
+from reslab.experiments.weights import read_weights
 from reslab.report import contact
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -66,7 +67,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def network(run: Path) -> Trained:
-    return load_run(RunDirectory.open(run), torch.device("cpu"), Notify())
+    return ready(read_weights(run), torch.device("cpu"))
 
 
 def by_hand(run: Path, picture: Path) -> dict[str, float]:
@@ -98,7 +99,7 @@ def entries(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 def answers_of(entry: dict[str, Any]) -> dict[str, float]:
-    assert all(set(answer) == {"class", "probability"} for answer in entry["answers"])
+    assert all(set(answer) == {"class", "title", "probability"} for answer in entry["answers"])
     return {answer["class"]: answer["probability"] for answer in entry["answers"]}
 
 
@@ -249,7 +250,9 @@ def test_nothing_to_answer_about_is_one_line(
 
 
 def test_a_run_that_cannot_answer_is_one_line(reslab: Command, trained: Path, photos: Path, tmp_path: Path) -> None:
-    assert f"there is no run at {tmp_path}/absent" in one_line(reslab("predict", tmp_path / "absent", photos))
+    assert f"{tmp_path}/absent does not exist; give a run, or a safetensors file" in one_line(
+        reslab("predict", tmp_path / "absent", photos)
+    )
     assert "is not a run directory: it has no spec.json" in one_line(reslab("predict", photos, photos))
     copied = shutil.copytree(trained, tmp_path / "run")
     for weights in copied.glob("checkpoints/*/model.safetensors"):
@@ -461,7 +464,7 @@ def test_answers_stream_a_batch_at_a_time(workers: int, trained: Path, many: Pat
     count = 4 * workers * BATCH + 2 * BATCH
     for number in range(count):
         (tmp_path / f"{number:04}.png").symlink_to(many / f"{number % MANY:03}.png")
-    answers = predict(RunDirectory.open(trained), find_pictures([tmp_path]), workers=workers)
+    answers = predict(read_weights(trained), find_pictures([tmp_path]), workers=workers)
     first = next(answers)
     assert (first.picture, first.error) == (str(tmp_path / "0000.png"), None)
     (tmp_path / f"{count - 1:04}.png").unlink()

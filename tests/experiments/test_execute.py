@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tested import evaluate_run
 
 from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import Experiment
@@ -19,7 +20,6 @@ from reslab.evaluation.scores import read_scores
 from reslab.experiments import environment, execute
 from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
-from reslab.experiments.testing import evaluate_run
 from reslab.training import checkpoint
 
 Session = Callable[..., Outcome]
@@ -111,6 +111,7 @@ def test_the_result_can_be_counted_again_from_the_stored_scores(finished: Path, 
         "step": 8,
         "n": 40,
         "hits": result["hits"],
+        "forced": [],
     }
 
 
@@ -386,7 +387,7 @@ def test_the_training_pictures_can_be_tested_on_too(finished: Path, data: str) -
 
 def test_a_run_without_a_checkpoint_cannot_be_tested(tiny: Experiment, data: str, tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run", tiny)
-    with pytest.raises(RunError, match="run has no checkpoint yet"):
+    with pytest.raises(DataError, match="run has no checkpoint yet"):
         evaluate_run(run, data)
 
 
@@ -404,11 +405,11 @@ def test_a_run_whose_checkpoints_are_all_damaged_cannot_be_tested(stopped: Path,
 def test_pictures_of_other_classes_cannot_be_tested_on(
     finished: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others = replace(splits["val"], classes=tuple("jihgfedcba"))
+    others = replace(splits["val"], classes=tuple("abcdefghiz"))
     source = SmallPictures("embedded", "embedded", lambda _: others)
     monkeypatch.setattr("reslab.experiments.testing.find_data", lambda _: source)
     with pytest.raises(
-        RunError, match=r"noise has other classes \(j, i, h, g, f, \.\.\.\) than those that .*run was trained on"
+        DataError, match=r"noise has classes that the network does not know \(1 of 10\): z; it knows 10 classes: a, b"
     ):
         evaluate_run(RunDirectory.open(finished), "embedded")
 

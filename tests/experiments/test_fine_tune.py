@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reslab.core.contract import CONTRACTS
+from reslab.core.errors import DataError
 from reslab.core.experiment import Experiment, ModelSpec, Start
 from reslab.data.loader import training_crops
 from reslab.data.source import PictureFolder
 from reslab.experiments.execute import Job, Outcome, _Execution, weights_generator
-from reslab.experiments.fine_tune import Weights, fill, read_weights, tune
+from reslab.experiments.fine_tune import fill, tune
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
+from reslab.experiments.weights import Weights, read_weights
 from reslab.training import checkpoint
 from reslab.transforms.photographs import PhotoForm
 
@@ -184,8 +186,7 @@ def test_one_update_is_what_the_rates_say(
     net = build(experiment.model, 3, weights_generator(0))
     fill(net, weights)
     net.train()
-    for part in tune(net, Start(weights=weights.digest, freeze=freeze)).frozen:
-        part.eval()
+    tune(net, Start(weights=weights.digest, freeze=freeze))
     settings = experiment.recipe.photographs
     assert settings is not None
     (batch,) = training_crops(PictureFolder(photos).read("train"), batch=8, steps=1, seed=0, settings=settings)
@@ -235,15 +236,20 @@ def test_a_run_notes_its_weights_and_says_where_pictures_are_prepared_otherwise(
     same = from_weights(tiny_photos, weights)
     caffe = CONTRACTS["caffe"].model_dump(mode="json", include={"order", "mean", "std"})
     other = same.but({"recipe": {"photographs": {"contract": caffe}}})
-    for experiment, overridden in ((same, False), (other, True)):
+    with pytest.raises(
+        DataError, match=r"has weights for pictures with order RGB, .*, not with order BGR, .* force it$"
+    ):
+        train_on(photos, tmp_path / "refused", other, weights=weights)
+    forced = other.but({"start": {"force": True}})
+    for experiment, overridden in ((same, False), (forced, True)):
         run = tmp_path / f"run-{overridden}"
         train_on(photos, run, experiment, warnings, weights=weights)
         noted = json.loads((run / "environment.json").read_text())["weights"]
         assert (noted["place"], noted["sha256"]) == (str(two_classes), weights.digest)
         assert noted["model"] == tiny_photos.model.model_dump(mode="json")
-        assert noted["preprocessing_overridden"] == overridden
+        assert len(noted["forced"]) == overridden
         assert len(warnings.heard) == overridden
-    assert "prepared otherwise" in warnings.heard[0]
+    assert warnings.heard[0].startswith(f"forced: {two_classes} has weights for pictures with order RGB")
 
 
 def test_small_pictures_can_be_fine_tuned_too(carry_out: TrainOn, tiny: Experiment, tmp_path: Path) -> None:

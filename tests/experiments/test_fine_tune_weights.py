@@ -1,5 +1,6 @@
 """Weights that training cannot begin from."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import torch
 from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec
 from reslab.experiments.execute import Outcome
-from reslab.experiments.fine_tune import Weights, read_weights
+from reslab.experiments.names import architecture_of
+from reslab.experiments.weights import Weights, read_weights
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -30,13 +32,17 @@ V1 = ModelSpec(name="resnet50", width=8)
 @pytest.mark.parametrize(
     ("theirs", "ours", "message"),
     [
-        (V1, V1.but({"stride_on": "3x3"}), "the weights of resnet50, width 8, not of resnet50, stride on 3x3, width 8"),
-        (V1.but({"stride_on": "3x3"}), V1, "the weights of resnet50, stride on 3x3, width 8, not of resnet50, width 8"),
-        (V1, V1.but({"pool": "caffe"}), "the weights of resnet50, width 8, not of resnet50, pool caffe, width 8"),
-        (V1, V1.but({"name": "resnet101"}), "the weights of resnet50, width 8, not of resnet101, width 8"),
-        (V1, V1.but({"width": 16}), "the weights of resnet50, width 8, not of resnet50, width 16"),
-        (V1, V1.but({"shortcut": "C"}), "the weights of resnet50, width 8, not of resnet50, shortcut C, width 8"),
-        (ModelSpec(name="resnet18"), ModelSpec(name="plain18"), "the weights of resnet18, not of plain18"),
+        (V1, V1.but({"stride_on": "3x3"}), "the weights of resnet50 (stride on 1x1), not of resnet50 (stride on 3x3)"),
+        (V1.but({"stride_on": "3x3"}), V1, "the weights of resnet50 (stride on 3x3), not of resnet50 (stride on 1x1)"),
+        (V1, V1.but({"pool": "caffe"}), "the weights of resnet50 (pool pad1), not of resnet50 (pool caffe)"),
+        (V1, V1.but({"name": "resnet101"}), "the weights of resnet50, not of resnet101"),
+        (V1, V1.but({"width": 16}), "the weights of resnet50 (width 8), not of resnet50 (width 16)"),
+        (V1, V1.but({"shortcut": "C"}), "the weights of resnet50 (shortcut B), not of resnet50 (shortcut C)"),
+        (
+            ModelSpec(name="resnet18"),
+            ModelSpec(name="plain18"),
+            "the weights of resnet18 (shortcut B), not of plain18 (shortcut none)",
+        ),
     ],
 )
 def test_weights_of_another_network_by_their_own_word_are_refused(
@@ -48,9 +54,9 @@ def test_weights_of_another_network_by_their_own_word_are_refused(
     tiny_photos: Experiment,
     tmp_path: Path,
 ) -> None:
-    weights = Weights(tmp_path / "theirs", "0" * 64, {}, theirs)
+    weights = Weights(tmp_path / "theirs", "0" * 64, {}, architecture_of(theirs))
     experiment = from_weights(tiny_photos.but({"model": ours.model_dump(mode="json")}), weights)
-    with pytest.raises(DataError, match=f"theirs has {message}$"):
+    with pytest.raises(DataError, match=f"theirs has {re.escape(message)}; to use them all the same, force it$"):
         train_on(photos, tmp_path / "run", experiment, weights=weights)
     assert not (tmp_path / "run").exists()
 
@@ -66,11 +72,23 @@ def test_a_choice_written_out_is_the_same_network(
 @pytest.mark.parametrize(
     ("ours", "name"),
     [
-        (ModelSpec(name="resnet34", width=8), "layer1.2.bn1.bias is missing there"),
-        (ModelSpec(name="resnet18", width=16), r"bn1.bias is \(8,\) there and \(16,\) in this network"),
-        (ModelSpec(name="resnet18", width=8, shortcut="C"), "layer1.0.downsample.* is missing there"),
-        (ModelSpec(name="resnet18", width=8, shortcut="A"), "downsample.* and missing in this network"),
-        (ModelSpec(name="cifar-resnet8", width=8), r"conv1.weight is \(8, 3, 7, 7\) there and \(8, 3, 3, 3\) in"),
+        (
+            ModelSpec(name="resnet34", width=8),
+            "missing: layer1.2.conv1.weight, .* and 77 more",
+        ),
+        (
+            ModelSpec(name="resnet18", width=16),
+            r"misshapen: conv1.weight \(8, 3, 7, 7\) instead of \(16, .*another width",
+        ),
+        (
+            ModelSpec(name="resnet18", width=8, shortcut="C"),
+            "missing: layer1.0.downsample.0.w.*another shortcut option",
+        ),
+        (
+            ModelSpec(name="resnet18", width=8, shortcut="A"),
+            "left over: layer2.0.downsample.0.w.*another shortcut option",
+        ),
+        (ModelSpec(name="cifar-resnet8", width=8), r"misshapen: conv1.weight \(8, 3, 7, 7\) instead of \(8, 3, 3, 3\)"),
     ],
 )
 def test_a_file_of_another_architecture_is_refused_with_what_differs(
@@ -84,7 +102,9 @@ def test_a_file_of_another_architecture_is_refused_with_what_differs(
 ) -> None:
     weights = read_weights(torchvision_file(tmp_path / "w.safetensors", ModelSpec(name="resnet18", width=8)))
     experiment = from_weights(tiny_photos.but({"model": ours.model_dump(mode="json")}), weights)
-    with pytest.raises(DataError, match=rf"w\.safetensors has the weights of another architecture: .*{name}"):
+    with pytest.raises(
+        DataError, match=rf"w\.safetensors has the weights of another architecture than this network: .*{name}"
+    ):
         train_on(photos, tmp_path / "run", experiment, weights=weights)
     assert not (tmp_path / "run").exists()
 
@@ -103,19 +123,19 @@ def half(_source: Path, place: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "error", "message"),
     [
-        ("absent", lambda _s, _p: None, DataError, "does not exist; --from takes a run or a safetensors file"),
+        ("absent", lambda _s, _p: None, DataError, "does not exist; give a run, or a safetensors file"),
         ("absent.safetensors", lambda _s, _p: None, DataError, "(does not exist|No such file)"),
         ("w.pth", lambda _s, p: torch.save({"fc.bias": torch.zeros(2)}, p), DataError, "is not a safetensors file"),
         ("w.safetensors", half, DataError, "cannot read the weights in"),
-        ("w.safetensors", lambda _s, p: p.write_bytes(b""), DataError, "cannot read the weights in"),
-        ("w.safetensors", lambda _s, p: torch.save({}, p), DataError, "cannot read the weights in"),
+        ("w.safetensors", lambda _s, p: p.write_bytes(b""), DataError, "is not a safetensors file"),
+        ("w.safetensors", lambda _s, p: torch.save({}, p), DataError, "is not a safetensors file"),
         ("folder", lambda _s, p: p.mkdir(), RunError, "is not a run directory: it has no spec.json"),
         ("run", damaged_run, CheckpointError, "no checkpoint in .* is whole"),
         (
             "run",
             lambda s, p: (p.mkdir(), shutil.copy(s / "spec.json", p)),
             DataError,
-            "has no checkpoint yet, so no weights to begin from",
+            "has no checkpoint yet, so no weights",
         ),
     ],
 )
@@ -139,7 +159,10 @@ def test_a_stage_that_the_network_lacks_cannot_be_frozen(
 ) -> None:
     weights = read_weights(two_classes)
     experiment = from_weights(tiny_photos, weights, freeze=["layer4"])
-    with pytest.raises(SpecError, match=r"^--freeze layer4: this network has the stages stem, layer1, layer2, layer3$"):
+    with pytest.raises(
+        SpecError,
+        match=r"^--freeze: unknown part of this network 'layer4'.* \(choose from: stem, layer1, layer2, layer3\)$",
+    ):
         train_on(photos, tmp_path / "run", experiment, weights=weights)
     assert not (tmp_path / "run").exists()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests.tested import evaluate_run
 
 from reslab.core.errors import DataError, PictureError, RunError, SpecError
 from reslab.core.experiment import Experiment, Photographs
@@ -19,7 +20,6 @@ from reslab.data.source import PictureFolder
 from reslab.evaluation.scores import read_scores
 from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
-from reslab.experiments.testing import evaluate_run
 from reslab.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

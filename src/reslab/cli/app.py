@@ -31,6 +31,14 @@ VERBS = {
 }
 GROUPS = {
     "data": ("Look after data sets.", {"verify": ("data:verify", "Read every picture: what is wrong, what unusual.")}),
+    "weights": (
+        "Bring in other libraries' weights, and write them for others.",
+        {
+            "import": ("weights:import_", "Bring in another library's weights."),
+            "inspect": ("weights:inspect", "Say what weights are."),
+            "export": ("weights:export", "Write trained weights for another library."),
+        },
+    ),
 }
 for verb, (place, purpose) in VERBS.items():
     app.command(f"reslab.cli.{place}", name=verb, help=purpose)

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from reslab.core.contract import named_contract
+from reslab.core.errors import SpecError
 from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, ShortcutKind, Stage, StrideOn
+
+if TYPE_CHECKING:
+    from reslab.experiments.weights import Weights
 
 PREPARED: Final = {"order", "mean", "std"}  # what --preprocessing names; sides and crops have flags of their own
 
@@ -98,9 +102,7 @@ class PhotoFlags:
         """
         settings = given(self)
         named = settings.pop("preprocessing", None)
-        contract = (
-            {} if named is None else named_contract(named).model_dump(mode="json", include={"order", "mean", "std"})
-        )
+        contract = {} if named is None else named_contract(named).model_dump(mode="json", include=PREPARED)
         contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
         return {**settings, **({"contract": contract} if contract else {})}
 
@@ -111,18 +113,57 @@ class StartFlags:
     """Trained weights to begin from.
 
     Args:
-        begin: a run, or a safetensors file with torchvision's names; the classifier is replaced.
+        begin: a run, imported weights, or a safetensors file with torchvision's names; the classifier is replaced.
         freeze: stages that keep their weights: stem, layer1 ... layer4.
         body_rate: the rate of everything but the classifier, as a part of its rate.
+        force: begin from them although they say that they are of another network or of pictures prepared otherwise.
     """
 
     begin: Annotated[Path | None, Parameter(name="--from")] = None
     freeze: list[Stage] | None = None
     body_rate: float | None = None
+    force: bool = False
 
     def given(self) -> dict[str, Any]:
         """The settings that were given, by their names in the spec."""
-        return {key: value for key, value in given(self).items() if key != "begin"}
+        return {key: value for key, value in given(self).items() if key != "begin" and value is not False}
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class HeldFlags:
+    """What the weights are held to be; where they say otherwise that is refused.
+
+    Args:
+        shortcut: none, A, B or C.
+        stride_on: the bottleneck's convolution that strides.
+        pool: pad1 or caffe.
+        preprocessing: paper, torchvision or caffe.
+        force: use them so all the same; the scores say it.
+    """
+
+    shortcut: ShortcutKind | None = None
+    stride_on: StrideOn | None = None
+    pool: Pool | None = None
+    preprocessing: str | None = None
+    force: bool = False
+
+    def held(self, weights: "Weights") -> "Weights":
+        """The weights as what they are held to be.
+
+        Raises:
+            DataError: they say otherwise, and it is not forced.
+            SpecError: there is no such preprocessing.
+        """
+        from reslab.experiments.weights import Held, hold
+
+        network = {key: value for key, value in given(self).items() if key not in ("preprocessing", "force")}
+        contract = None if self.preprocessing is None else named_contract(self.preprocessing)
+        if not network and contract is None:
+            if self.force:
+                raise SpecError("--force has no effect here: nothing says what the weights are held to be")
+            return weights
+        return hold(weights, Held(network, contract, self.force))
 
 
 @Parameter(name="*")
@@ -136,6 +177,7 @@ class JobFlags:
         strict: refuse to resume on other threads, processor or versions.
         device: auto, cpu or cuda.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures.
+        activation_checkpointing: keep one tensor a block for the backward pass and compute the rest again: less memory.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -144,6 +186,7 @@ class JobFlags:
     strict: bool = False
     device: str = "auto"
     workers: int | None = None
+    activation_checkpointing: bool = False
     checkpoint_every: int = 500
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reslab.cli.flags import HeldFlags
 from reslab.cli.output import print_table, say, stdout
 from reslab.cli.progress import progress
 from reslab.core.errors import SpecError
-from reslab.core.rundir import RunDirectory
+from reslab.core.imagenet import title_of
 from reslab.core.text import printable
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: Path,
+    weights: Path,
     /,
     *pictures: Path,
     top: int = 5,
@@ -24,6 +25,7 @@ def predict(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: str = "auto",
     workers: int | None = None,
+    held: HeldFlags | None = None,
     json: bool = False,
 ) -> int:
     """Say what is on pictures: the most probable classes, with probabilities.
@@ -31,25 +33,27 @@ def predict(
     A picture that cannot be used is named with the reason, the others are answered, and the exit code is 1.
 
     Args:
-        run: a run directory; its newest whole checkpoint answers.
+        weights: a run, whose newest whole checkpoint answers; or weights that `reslab weights import` made.
         pictures: files, or folders of them; one that does not exist stops before anything is answered.
         top: answers a picture.
         figure: a contact sheet (PNG) of the pictures with their answers.
         precision: of the forward pass.
         device: auto, cpu or cuda.
         workers: processes that decode; by default one a core where there are many pictures.
+        held: what the weights are held to be.
         json: print one JSON document.
     """
-    opened = RunDirectory.open(run)
     if not pictures:
         raise SpecError("which pictures? give files, or folders of them")
     if figure is not None and figure.suffix.lower() != ".png":
         raise SpecError(f"--figure writes a PNG: give it a name that ends in .png, not {figure.name}")
     from reslab.experiments.predict import find_pictures
     from reslab.experiments.predict import predict as answer
+    from reslab.experiments.weights import read_weights
 
     paths = find_pictures(pictures)
-    answered = answer(opened, paths, top=top, precision=precision, device=device, workers=workers, notify=progress())
+    taken = (held or HeldFlags()).held(read_weights(weights, progress().warned))
+    answered = answer(taken, paths, top=top, precision=precision, device=device, workers=workers, notify=progress())
     kept: list[Prediction] = []
     bad = 0
     for prediction in (_print_json if json else _print)(answered, len(paths)):
@@ -71,7 +75,8 @@ def _print_json(predictions: "Iterable[Prediction]", _total: int) -> "Iterator[P
             entry = {
                 "picture": prediction.picture,
                 "answers": [
-                    {"class": printable(name), "probability": probability} for name, probability in prediction.answers
+                    {"class": printable(name), "title": printable(title_of(name)), "probability": probability}
+                    for name, probability in prediction.answers
                 ],
                 "error": prediction.error,
             }
@@ -89,12 +94,12 @@ def _print(predictions: "Iterable[Prediction]", total: int) -> "Iterator[Predict
         if prediction.error is not None:
             stdout().print(f"{prediction.picture}: cannot be used: it {prediction.error}", soft_wrap=True)
         elif total == 1:
-            rows = [(printable(name), f"{100 * probability:.2f}") for name, probability in prediction.answers]
+            rows = [(printable(title_of(name)), f"{100 * probability:.2f}") for name, probability in prediction.answers]
             stdout().print(prediction.picture, soft_wrap=True)
             print_table(("class", "probability %"), rows)
         else:
             answers = "  ".join(
-                f"{printable(name)} {100 * probability:.1f} %" for name, probability in prediction.answers
+                f"{printable(title_of(name))} {100 * probability:.1f} %" for name, probability in prediction.answers
             )
             stdout().print(f"{prediction.picture}: {answers}", soft_wrap=True)
         yield prediction

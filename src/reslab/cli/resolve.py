@@ -15,7 +15,7 @@ from reslab.experiments.recipes import DEFAULT_RECIPES, named_recipe, with_optim
 
 if TYPE_CHECKING:
     from reslab.data.source import Source
-    from reslab.experiments.fine_tune import Weights
+    from reslab.experiments.weights import Weights
 
 
 @dataclass(frozen=True)

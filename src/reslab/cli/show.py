@@ -1,13 +1,15 @@
 """``reslab list`` and ``reslab show``."""
 
-from dataclasses import asdict
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.show_block import BLOCKS, show_block
+from reslab.cli.show_network import show_network
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import ModelSpec, Pool, ShortcutKind, StrideOn
 from reslab.experiments.catalog import REPRODUCTIONS, find_reproduction
-from reslab.experiments.names import INPUT_SIZES, NETWORKS, parse_name
+from reslab.experiments.names import NETWORKS, parse_name
 from reslab.experiments.recipes import RECIPES
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 
@@ -45,34 +47,46 @@ def show(
     width: int | None = None,
     input_size: int | None = None,
     scale: str = "embedded",
+    figure: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Show a model as Table 1 does, or an experiment as it would run.
+    """Show a model as Table 1 does, a block as Figure 5 does, or an experiment as it would run.
 
     Args:
-        name: as `reslab list` has it; cifar- networks in any depth 6n+2.
+        name: as `reslab list` has it, cifar- networks also in other depths; or block-basic, block-bottleneck.
         shortcut: none, A, B or C; the default is B for ImageNet's networks, A for CIFAR's.
         stride_on: the bottleneck's convolution that strides: 1x1 (the paper) or 3x3 (v1.5).
         pool: pad1, or caffe as in the authors' released networks.
         width: filters of the first stage.
-        input_size: pixels a side for which multiply-adds are counted; the default is the paper's, 224 or 32.
+        input_size: pixels a side for which multiply-adds are counted; by default the paper's: 224, 32, a block's 56.
         scale: of an experiment: embedded or cifar.
+        figure: draw the model as Figure 3 does, or the block as Figure 5 does, into a .svg, .png or .pdf.
         json: print one JSON document.
 
+    Raises:
+        SpecError: there is no such thing, or a flag that it cannot have.
+        StorageError: the figure could not be written.
     """
     if name in REPRODUCTIONS:
+        if figure is not None:
+            raise SpecError(f"--figure draws networks and blocks, and {name} is an experiment")
         _show_experiment(name, scale, as_json=json)
         return
-    if "resnet" not in name and "plain" not in name:
-        raise SpecError(unknown("name", name, [*NETWORKS, *REPRODUCTIONS]))
+    if figure is not None:
+        from reslab.report.figure_file import check_figure_name
+
+        check_figure_name(figure)
+    if name in BLOCKS:
+        if (stride_on, pool) != ("1x1", "pad1"):
+            raise SpecError(f"{name} neither strides nor pools: --stride-on and --pool are for networks")
+        show_block(name, shortcut, width, input_size, figure, as_json=json)
+        return
+    if not name.startswith("cifar-") and "resnet" not in name and "plain" not in name:
+        raise SpecError(unknown("name", name, [*NETWORKS, *BLOCKS, *REPRODUCTIONS]))
     spec = ModelSpec.parse(
         {"name": name, "shortcut": shortcut, "stride_on": stride_on, "pool": pool, "width": width}, "the model"
     )
-    found = _model(spec, input_size)
-    if json:
-        print_json(found)
-        return
-    _print_model(found)
+    show_network(spec, input_size, figure, as_json=json)
 
 
 def _everything() -> dict[Kind, list[tuple[str, str]]]:
@@ -94,47 +108,6 @@ def _about(text: str) -> str:
     place = "section 4.2, CIFAR-10" if name.family == "cifar" else "Table 1, ImageNet"
     kind = f"residual, option {name.shortcut(None)}" if name.residual else "plain"
     return f"{name.depth} weighted layers, {kind} ({place})"
-
-
-def _model(spec: ModelSpec, input_size: int | None) -> dict[str, Any]:
-    from reslab.experiments.networks import blueprint
-    from reslab.models.shortcuts import projections
-    from reslab.models.sizes import size_of
-
-    name = parse_name(spec.name)
-    net = blueprint(spec)
-    pixels = INPUT_SIZES[name.family] if input_size is None else input_size
-    if pixels < 1:
-        raise SpecError(f"--input-size must be positive, not {pixels}")
-    size = size_of(net, pixels)
-    return {
-        "model": spec.name,
-        "shortcut": name.shortcut(spec.shortcut),
-        "projections": projections(net),
-        "input_size": size.input_size,
-        "parameters": size.parameters,
-        "multiply_adds": size.multiply_adds,
-        "stages": [asdict(stage) for stage in size.stages],
-    }
-
-
-def _print_model(found: dict[str, Any]) -> None:
-    pixels, projections = found["input_size"], found["projections"]
-    title = f"{found['model']}, shortcut {found['shortcut']}" + (f" ({projections} projections)" if projections else "")
-    rows = [
-        (
-            stage["stage"],
-            "x".join(str(side) for side in stage["output"]),
-            str(stage["blocks"] or ""),
-            f"{stage['parameters']:,}",
-            f"{stage['multiply_adds']:,}",
-            ", ".join(stage["strides"]),
-        )
-        for stage in found["stages"]
-    ]
-    total = ("total", "", "", f"{found['parameters']:,}", f"{found['multiply_adds']:,}", "")
-    headings = ("stage", "output", "blocks", "parameters", f"multiply-adds at {pixels}x{pixels}", "stride 2 sits in")
-    print_table(headings, [*rows, total], title=title)
 
 
 def _show_experiment(name: str, scale: str, *, as_json: bool) -> None:

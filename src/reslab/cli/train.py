@@ -16,7 +16,7 @@ from reslab.core.rundir import Record, RunDirectory
 from reslab.core.units import duration_text
 
 if TYPE_CHECKING:
-    from reslab.experiments.fine_tune import Weights
+    from reslab.experiments.weights import Weights
 
 
 def train(
@@ -77,7 +77,8 @@ def train(
 
 def _weights(place: Path, going_on: Experiment | None) -> "Weights":
     """The weights to begin from; a run that goes on needs no more than what its spec says of them."""
-    from reslab.experiments.fine_tune import noted_weights, read_weights
+    from reslab.experiments.fine_tune import noted_weights
+    from reslab.experiments.weights import read_weights
 
     noted = noted_weights(place, going_on) if going_on else None
     try:

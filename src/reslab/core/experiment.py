@@ -34,6 +34,7 @@ class ModelSpec(Spec):
     width: Positive | None = (
         None  # filters of the first stage; None: 64 on ImageNet (Table 1), 16 on CIFAR (section 4.2)
     )
+    bn_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5  # Caffe's and torch's default; the paper states none
 
 
 class Optimizer(Spec):
@@ -133,6 +134,7 @@ class Start(Spec):
     weights: Digest  # sha256 of the tensors' file
     freeze: Annotated[tuple[Stage, ...], AfterValidator(_in_order)] = ()  # keep their weights and batch statistics
     body_rate: Annotated[float, Field(gt=0, le=1)] = 0.1  # ours: the body's rate, as a part of the classifier's
+    force: bool = False  # although the weights say that they are of another network, or of pictures prepared otherwise
 
 
 class Experiment(Spec):

@@ -18,13 +18,16 @@ from reslab.data.source import Dataset, Reading, Source, find_data
 from reslab.evaluation.result import summarise
 from reslab.evaluation.scores import Scores
 from reslab.experiments.environment import choose_device, differences, environment
-from reslab.experiments.fine_tune import Weights, fill, noted_start, same_network, tune
-from reslab.experiments.keep import INDICES, keep_indices, store_scores
-from reslab.experiments.names import describe
+from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
+from reslab.experiments.inputs import Inputs
+from reslab.experiments.keep import INDICES, Kept, keep_indices, store_scores
+from reslab.experiments.names import architecture_of, describe
 from reslab.experiments.networks import build
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import Session, advance, begin, feed_for
+from reslab.experiments.weights import Weights, facts_of_weights, fingerprint
+from reslab.models.architecture import Architecture
 from reslab.models.sizes import size_of
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
@@ -47,6 +50,7 @@ class Job:
         workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
         weights: what to begin from, where the experiment begins from trained weights; a run that has a checkpoint goes
             on without.
+        activation_checkpointing: keep one tensor a block for the backward pass and compute the others again.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints to retain.
     """
@@ -58,6 +62,7 @@ class Job:
     device: str = "auto"
     workers: int | None = None
     weights: Weights | None = None
+    activation_checkpointing: bool = False
     checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
     keep: int = 2
 
@@ -103,7 +108,7 @@ def _check_start(experiment: Experiment, job: Job) -> None:
     """That the weights to begin from are there, and are those that the experiment names."""
     weights, start = job.weights, experiment.start
     if weights is not None:
-        same_network(weights, experiment.model)
+        require_fitting(weights, experiment)
     if weights is not None and (start is None or start.weights != weights.digest):
         raise RunError(f"the experiment does not begin from the weights in {weights.place}")
     lacking = weights is None or weights.tensors is None
@@ -122,6 +127,7 @@ class _Execution:
         self.notices.note_passed_over(self.train, self.val)
         feed = feed_for(self.train, device, job.workers, notify, self.notices)
         net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
+        net.checkpoint_activations(on=job.activation_checkpointing)
         if job.weights is not None and job.weights.tensors is not None:
             fill(net, job.weights)
         tuning = None if experiment.start is None else tune(net, experiment.start)
@@ -166,10 +172,11 @@ class _Execution:
         )
 
     def _save(self, run: RunDirectory, training: Training) -> None:
-        parts = {**parts_of(training), "form": self.session.inputs.tensors()}
+        parts = {**parts_of(training), checkpoint.FORM: self.session.inputs.tensors()}
         if self.notices.replaced:
             run.write("replaced_pictures.json", dict(sorted(self.notices.replaced.items())))
-        checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep)
+        said = fingerprint(*self._identity())
+        checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep, said)
 
     def _test(self, run: RunDirectory) -> Count:
         try:
@@ -196,6 +203,10 @@ class _Execution:
         self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
         return changed
 
+    def _identity(self) -> tuple[Architecture, Inputs, tuple[str, ...]]:
+        classes = self.train.classes
+        return architecture_of(self.experiment.model, len(classes)), self.session.inputs, classes
+
     def _data(self) -> Record:
         return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}
 
@@ -218,10 +229,8 @@ class _Execution:
             **facts_of(training),
             "samples": training.step * self.experiment.recipe.batch,
             "spec": run.experiment.digest(),
-            "model": self.experiment.model.model_dump(mode="json"),
-            "classes": list(self.train.classes),
+            **facts_of_weights(*self._identity()),
             "data": self._data(),
-            "preprocessing": self.session.inputs.contract(),
             "replaced": self.notices.replaced,
             "samples_replaced": self.notices.samples_replaced,
             "environment": self._environment(),
@@ -233,7 +242,8 @@ class _Execution:
         if scores is None or at != step:
             scores = self.session.test(self.val)
         protocol = self.session.inputs.protocol
-        store_scores(scores, run.scores / f"{protocol}-val", self.val, protocol, "fp32", step)
+        kept = Kept(protocol, "fp32", self.train.classes, step)
+        store_scores(scores, run.scores / f"{protocol}-val", self.val, kept)
         result = _result(self.experiment, self.session, scores, self.val)
         if self.experiment.recipe.photographs:
             result["replaced"] = self.notices.samples_replaced

@@ -247,7 +247,8 @@ def inputs_for(pictures: Dataset, recipe: Recipe) -> Inputs:
 def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Inputs:
     """The form that a checkpoint describes."""
     if contract["form"] == "cifar":
-        return SmallInputs(CifarForm(tensors["mean"], contract["train"]["pad"]))
+        std = contract["divide"]
+        return SmallInputs(CifarForm(tensors["mean"], contract["train"]["pad"], None if std is None else tuple(std)))
     settings = {key: value for key, value in contract.items() if key in Photographs.model_fields}
     return PhotoInputs(Photographs.parse(settings, "the checkpoint's preprocessing contract"))
 

@@ -1,5 +1,6 @@
 """What a run keeps beside its checkpoints: which pictures it saw, and the scores of each test."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,24 +30,36 @@ def keep_indices(run: RunDirectory, *sets: Dataset, anew: bool) -> None:
             pictures.index.save(file)
 
 
-def store_scores(scores: Scores, folder: Path, pictures: Dataset, protocol: str, precision: str, step: int) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """How scores came about: protocol, precision, the network's classes and steps, and what was forced."""
+
+    protocol: str
+    precision: str
+    classes: tuple[str, ...]
+    step: int
+    forced: tuple[str, ...] = ()
+
+
+def store_scores(scores: Scores, folder: Path, pictures: Dataset, kept: Kept) -> None:
     """Keep per-image scores with what they are of; for photographs also which they were, and the worst mistakes.
 
     Raises:
         StorageError: they could not be written.
     """
     facts = {
-        "protocol": protocol,
+        "protocol": kept.protocol,
         "average": "none: one view",
-        "precision": precision,
+        "precision": kept.precision,
         "split": pictures.split,
         "data": {"name": pictures.name, "digest": pictures.digest},
-        "classes": list(pictures.classes),
-        "step": step,
+        "classes": list(kept.classes),
+        "step": kept.step,
         "n": len(scores),
         "hits": len(scores) - scores.count().errors,
+        "forced": list(kept.forced),
     }
     scores.store(folder, facts)
     if isinstance(pictures, PhotoFolder):
         pictures.index.save(folder / "pictures.safetensors")
-        keep_mistakes(scores, pictures, folder)
+        keep_mistakes(scores, pictures, kept.classes, folder)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ THUMBNAIL: Final = 160  # pixels of the longer side
 QUALITY: Final = 80  # of a thumbnail's JPEG; ours: 16 photographs take 117 KiB in base64
 
 
-def keep_mistakes(scores: Scores, photos: PhotoFolder, folder: Path, most: int = SHOWN) -> None:
+def keep_mistakes(scores: Scores, photos: PhotoFolder, classes: Sequence[str], folder: Path, most: int = SHOWN) -> None:
     """Write ``mistakes.json`` into ``folder``: the wrong answers given with the highest probability, in that order.
 
     Raises:
@@ -32,16 +33,17 @@ def keep_mistakes(scores: Scores, photos: PhotoFolder, folder: Path, most: int =
     wrong = torch.nonzero(~scores.hits()).flatten()
     order = wrong[certainty[wrong].argsort(descending=True, stable=True)][:most]
     write_json(
-        folder / "mistakes.json", {"mistakes": [_mistake(scores, photos, i, int(answers[i])) for i in order.tolist()]}
+        folder / "mistakes.json",
+        {"mistakes": [_mistake(scores, photos, classes, i, int(answers[i])) for i in order.tolist()]},
     )
 
 
-def _mistake(scores: Scores, photos: PhotoFolder, number: int, answer: int) -> dict[str, Any]:
+def _mistake(scores: Scores, photos: PhotoFolder, classes: Sequence[str], number: int, answer: int) -> dict[str, Any]:
     label = int(scores.labels[number])
     return {
         "picture": printable(photos.index.path(number)),
-        "label": photos.classes[label],
-        "answer": photos.classes[answer],
+        "label": classes[label],
+        "answer": classes[answer],
         "probability": float(scores.probabilities[number, answer]),
         "label_probability": float(scores.probabilities[number, label]),
         "thumbnail": base64.b64encode(_thumbnail_of(photos, number)).decode(),

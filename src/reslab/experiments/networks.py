@@ -3,8 +3,9 @@
 import torch
 
 from reslab.core.experiment import ModelSpec
-from reslab.experiments.names import CLASSES, WIDTHS, parse_name
-from reslab.models.resnet import ResNet, cifar_resnet, resnet
+from reslab.experiments.names import architecture_of
+from reslab.models.network import ResNet
+from reslab.models.resnet import build as build_network
 
 
 def build(spec: ModelSpec, classes: int | None = None, generator: torch.Generator | None = None) -> ResNet:
@@ -18,21 +19,7 @@ def build(spec: ModelSpec, classes: int | None = None, generator: torch.Generato
     Raises:
         SpecError: there is no such network.
     """
-    name = parse_name(spec.name)
-    shortcut = name.shortcut(spec.shortcut)
-    width = spec.width or WIDTHS[name.family]
-    outputs = classes or CLASSES[name.family]
-    if name.family == "cifar":
-        return cifar_resnet(name.depth, shortcut=shortcut, width=width, classes=outputs, generator=generator)
-    return resnet(
-        name.depth,
-        shortcut=shortcut,
-        stride_on=spec.stride_on,
-        pool=spec.pool,
-        width=width,
-        classes=outputs,
-        generator=generator,
-    )
+    return build_network(architecture_of(spec, classes), generator)
 
 
 def blueprint(spec: ModelSpec, classes: int | None = None) -> ResNet:

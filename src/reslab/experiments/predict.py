@@ -1,4 +1,4 @@
-"""A trained run's answers about any pictures."""
+"""A trained network's answers about any pictures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Final
 import torch
 
 from reslab.core.errors import DataError, EvaluationError, PictureError, SpecError
-from reslab.core.rundir import RunDirectory
 from reslab.core.text import printable
 from reslab.data.folder import pictures_in
 from reslab.data.photographs import SingleViews
@@ -18,7 +17,8 @@ from reslab.experiments.environment import choose_device
 from reslab.experiments.mistakes import thumbnail
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import cores
-from reslab.experiments.testing import load_run
+from reslab.experiments.testing import trained
+from reslab.experiments.weights import Weights
 from reslab.training.precision import Resolved, autocast
 
 BATCH: Final = 32  # pictures; any number gives the same answers but for last bits
@@ -66,7 +66,7 @@ def _is_folder(place: Path) -> bool:
 
 
 def predict(
-    run: RunDirectory,
+    weights: Weights,
     pictures: Sequence[Path],
     *,
     top: int = 5,
@@ -78,7 +78,7 @@ def predict(
     """Answers for each picture, in order, a batch at a time; a picture that cannot be used does not stop the others.
 
     Args:
-        run: its newest whole checkpoint answers.
+        weights: a run's, or any that say what they are of.
         pictures: files, as `find_pictures` gives them.
         top: answers a picture; fewer where there are fewer classes.
         precision: of the forward pass.
@@ -88,7 +88,7 @@ def predict(
 
     Raises:
         SpecError: ``top`` or ``workers`` make no sense, or there is no such device.
-        RunError: the run has no checkpoint yet.
+        DataError: the weights do not say what they are of.
         WorkerError: a picture killed or hung three workers.
         EvaluationError: the network's scores are not finite.
     """
@@ -96,19 +96,19 @@ def predict(
         raise SpecError(f"--top must be at least 1, not {top}")
     check_workers(workers)
     place, heard = choose_device(device), notify or Notify()
-    trained = load_run(run, place, heard)
-    views = SingleViews(pictures, trained.inputs.shape, trained.inputs.view, BATCH)
+    network = trained(weights, place)
+    views = SingleViews(pictures, network.inputs.shape, network.inputs.view, BATCH)
     hands = workers if workers is not None else min(cores(), len(views.tasks))
     for task, (wrong, buffer) in zip(views.tasks, in_order(views, views.tasks, hands, heard.warned), strict=True):
         pixels = torch.from_numpy(buffer.reshape(BATCH, *views.shape)[: len(wrong)].copy()).to(place)
         with torch.inference_mode(), autocast(place, precision):
-            scores = trained.net(trained.inputs.input(pixels)).float().softmax(dim=1).cpu()
+            scores = network.net(network.inputs.input(pixels)).float().softmax(dim=1).cpu()
         if not scores.isfinite().all():
             raise EvaluationError("the network's scores are not finite")
-        best = scores.topk(min(top, len(trained.classes)))
+        best = scores.topk(min(top, len(network.classes)))
         for row, error in enumerate(wrong):
             pairs = zip(best.indices[row].tolist(), best.values[row].tolist(), strict=True)
-            answers = () if error else tuple((trained.classes[label], probability) for label, probability in pairs)
+            answers = () if error else tuple((network.classes[label], probability) for label, probability in pairs)
             yield Prediction(pictures[task + row], answers, error)
 
 

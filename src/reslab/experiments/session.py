@@ -1,6 +1,7 @@
 """A network, pictures and a recipe brought together: what `fit`, `evaluate` and a run directory's execution share."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ from reslab.experiments.fine_tune import Tuning
 from reslab.experiments.inputs import Feed, Inputs, inputs_for
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.models.resnet import ResNet
+from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
 from reslab.training.loop import Training, Watch
 from reslab.training.loop import fit as run_loop
@@ -70,10 +71,11 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
         raise DataError(f"{pictures.name} has one class, {pictures.classes[0]!r}; there is nothing to tell apart")
     net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     inputs = inputs_for(pictures, recipe)
-    _refuse_single_numbers(net, inputs.side, recipe.bn_group)
+    if isinstance(net, ResNet):
+        _refuse_what_is_too_small(net, inputs.side, recipe.bn_group)
     chosen = tuning or Tuning()
     optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
-    training = Training(net, optimizer, Window(feed.device), frozen=chosen.frozen)
+    training = Training(net, optimizer, Window(feed.device))
     return Session(training, inputs, recipe, feed, resolve_precision(recipe.precision, feed.device))
 
 
@@ -84,17 +86,37 @@ def advance(session: Session, pictures: Dataset, seed: int, watch: Watch) -> int
     return run_loop(session.training, batches, session.recipe, session.precision, watch)
 
 
-def one_view(net: nn.Module, inputs: Inputs, pictures: Dataset, feed: Feed, precision: Resolved) -> Scores:
+def one_view(
+    net: nn.Module,
+    inputs: Inputs,
+    pictures: Dataset,
+    feed: Feed,
+    precision: Resolved,
+    meaning: Sequence[int] | None = None,
+) -> Scores:
     """Scores of one view of every picture, as ``inputs`` has it.
+
+    Args:
+        net: returns logits (B, classes).
+        inputs: the form in which it takes pictures.
+        pictures: those to test on.
+        feed: how they reach it.
+        precision: of the forward pass.
+        meaning: the network's class that each class of ``pictures`` is; None: they are the same.
 
     Raises:
         DataError: the pictures are not of the form that the network was trained on, or one cannot be used.
     """
-    return score(net, inputs.views(pictures, feed), len(pictures), autocast(feed.device, precision))
+    views = inputs.views(pictures, feed)
+    if meaning is not None:
+        table = torch.tensor(meaning)
+        views = (view._replace(labels=table[view.labels.cpu()]) for view in views)
+    return score(net, views, len(pictures), autocast(feed.device, precision))
 
 
-def _refuse_single_numbers(net: nn.Module, side: int, group: int) -> None:
-    if group == 1 and isinstance(net, ResNet) and size_of(net, side).stages[-2].output == (1, 1):
+def _refuse_what_is_too_small(net: ResNet, side: int, group: int) -> None:
+    require_size(torch.empty(side, side, device="meta"), net.smallest_input)
+    if group == 1 and size_of(net, side).stages[-2].output == (1, 1):
         raise SpecError(
             f"batch statistics of one picture, whose map of {side}x{side} pixels ends as 1x1, are none:"
             " take a larger bn_group or crop"

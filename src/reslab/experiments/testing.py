@@ -1,64 +1,60 @@
-"""A trained run, tested on pictures."""
+"""Trained weights, tested on pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
-from reslab.core.errors import RunError, SpecError
+from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.rundir import RunDirectory
-from reslab.core.text import few
+from reslab.data.classes import match_classes
 from reslab.data.index import read_index
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Inputs, stored_inputs
-from reslab.experiments.keep import INDICES, store_scores
-from reslab.experiments.networks import build
+from reslab.experiments.inputs import Inputs
+from reslab.experiments.keep import INDICES, Kept, store_scores
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import feed_for, one_view
-from reslab.models.resnet import ResNet
-from reslab.training import checkpoint
+from reslab.experiments.weights import Weights, complete
+from reslab.models.network import ResNet
+from reslab.models.resnet import build
 from reslab.training.precision import Resolved
-
-SHOWN: Final = 5  # classes in a message
+from reslab.weights.layout import fitted
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's network as its newest whole checkpoint has it, with the form in which it takes pictures."""
+    """A network on its device, channels-last, in evaluation mode, with the form in which it takes pictures."""
 
     net: ResNet
     inputs: Inputs
     classes: tuple[str, ...]
     step: int
+    forced: tuple[str, ...] = ()
 
 
-def load_run(run: RunDirectory, device: torch.device, notify: Notify) -> Trained:
-    """Read the newest whole checkpoint of ``run``.
+def trained(weights: Weights, device: torch.device) -> Trained:
+    """The network that ``weights`` are of, with them in it.
 
     Raises:
-        RunError: there is no checkpoint yet.
-        CheckpointError: every checkpoint is damaged, or of another network.
+        DataError: they do not say what they are of, or are of another network than they say.
     """
-    found = checkpoint.newest(run.checkpoints, notify.warned)
-    if found is None:
-        raise RunError(f"{run.path} has no checkpoint yet")
-    classes = tuple(found.facts["classes"])
-    net = build(run.experiment.model, len(classes))
-    net.load_state_dict(found.parts["model"])
+    architecture, inputs = complete(weights)
+    assert weights.tensors is not None
+    assert weights.classes is not None
+    net = build(architecture)
+    net.load_state_dict(fitted(weights.tensors, architecture, weights.place))
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    inputs = stored_inputs(found.facts["preprocessing"], found.parts.get("form", {}))
-    return Trained(net.eval(), inputs, classes, found.facts["step"])
+    return Trained(net.eval(), inputs, weights.classes, weights.step, weights.forced)
 
 
-def evaluate_run(
-    run: RunDirectory,
+def evaluate_weights(
+    weights: Weights,
     data: str,
     *,
     protocol: str | None = None,
@@ -69,41 +65,50 @@ def evaluate_run(
     out: Path | None = None,
     notify: Notify | None = None,
 ) -> Evaluation:
-    """Test a run's network on one view of every picture of ``split``, and store the scores.
+    """Test a network on one view of every picture of ``split``, and store the scores.
 
     Args:
-        run: the run.
-        data: what ``--data`` says.
-        protocol: the testing protocol; None: the one that goes with the run's pictures.
+        weights: a run's, or any that say what they are of.
+        data: what ``--data`` says; of its classes the network may know more.
+        protocol: the testing protocol; None: the one that goes with the network's pictures.
         split: which pictures; None: ``val``, but every picture of a folder that has class folders alone.
         precision: of the forward pass.
         device: where.
         workers: processes that read pictures; None: one a core for photographs.
-        out: folder for the scores; None: inside the run.
+        out: folder for the scores; None: inside the run or beside the weights.
         notify: hears warnings.
 
     Raises:
-        DataError: the pictures do not fit the network or its classes, or one cannot be used.
-        RunError: the run has no checkpoint yet.
-        SpecError: the run's pictures are not tested by ``protocol``.
+        DataError: the pictures do not fit the network or its classes, or one cannot be used; or the weights do not say
+            what they are of.
+        SpecError: the network's pictures are not tested by ``protocol``.
     """
     heard, place = notify or Notify(), choose_device(device)
     source = find_data(data)
-    trained = load_run(run, place, heard)
-    if protocol not in (None, trained.inputs.protocol):
-        raise SpecError(f"--protocol {protocol}: this network's pictures are tested by {trained.inputs.protocol}")
-    settings = run.experiment.recipe.photographs or Photographs()
+    network = trained(weights, place)
+    if protocol not in (None, network.inputs.protocol):
+        raise SpecError(f"--protocol {protocol}: this network's pictures are tested by {network.inputs.protocol}")
+    settings = weights.photographs or Photographs()
     pictures = source.read(split or usual_part(source), Reading(settings.held_out, found=heard.found))
-    if pictures.classes != trained.classes:
-        raise RunError(f"{pictures.name} has {_other_classes(pictures.classes, trained.classes, run.path)}")
+    meaning = _meaning(pictures, network.classes)
     notices = Notices(heard)
     notices.note_passed_over(pictures)
-    _warn_of_trained(run, source, pictures, heard)
+    run = RunDirectory.open(weights.place) if (weights.place / "spec.json").exists() else None
+    if run is not None:
+        _warn_of_trained(run, source, pictures, heard)
     feed = feed_for(pictures, place, workers, heard, notices)
-    scores = one_view(trained.net, trained.inputs, pictures, feed, precision)
-    name = trained.inputs.protocol
-    store_scores(scores, out or _folder(run, name, pictures, precision), pictures, name, precision, trained.step)
-    return summarise(scores, pictures.classes, precision, name)
+    scores = one_view(network.net, network.inputs, pictures, feed, precision, meaning)
+    name = network.inputs.protocol
+    kept = Kept(name, precision, network.classes, network.step, network.forced)
+    store_scores(scores, out or _folder(weights.place, run, pictures, kept), pictures, kept)
+    return summarise(scores, network.classes, precision, name)
+
+
+def _meaning(pictures: Dataset, known: tuple[str, ...]) -> tuple[int, ...]:
+    try:
+        return match_classes(pictures.classes, known)
+    except DataError as error:
+        raise DataError(f"{pictures.name} has {error}") from None
 
 
 def usual_part(source: Source) -> Part:
@@ -111,17 +116,15 @@ def usual_part(source: Source) -> Part:
     return "all" if isinstance(source, PictureFolder) and not source.halved else "val"
 
 
-def _folder(run: RunDirectory, protocol: str, pictures: Dataset, precision: Resolved) -> Path:
-    """Where scores go: tests of other pictures, or in another precision, never replace those of the run's own."""
-    own = (run.environment() or {}).get("data", {}).get(pictures.split) == pictures.digest
-    other = "" if own else f"-{pictures.digest[:8]}"
-    return run.scores / f"{protocol}-{pictures.split}{other}{'' if precision == 'fp32' else f'-{precision}'}"
-
-
-def _other_classes(given: tuple[str, ...], known: tuple[str, ...], run: Path) -> str:
-    if len(given) != len(known):
-        return f"{len(given)} classes ({few(given, SHOWN)}); {run} was trained on {len(known)} ({few(known, SHOWN)})"
-    return f"other classes ({few(given, SHOWN)}) than those that {run} was trained on ({few(known, SHOWN)})"
+def _folder(place: Path, run: RunDirectory | None, pictures: Dataset, kept: Kept) -> Path:
+    """Where scores go: tests of other pictures, or in another way, never replace those of the run's own."""
+    noted = (run.environment() or {}) if run else {}
+    own = noted.get("data", {}).get(pictures.split) == pictures.digest
+    changes = [] if own else [pictures.digest[:8]]
+    changes += [] if kept.precision == "fp32" else [kept.precision]
+    changes += ["forced"] if kept.forced else []
+    scores = place / "scores" if place.is_dir() else place.with_name(f"{place.stem}-scores")
+    return scores / "-".join([kept.protocol, pictures.split, *changes])
 
 
 def _warn_of_trained(run: RunDirectory, source: Source, pictures: Dataset, notify: Notify) -> None:

@@ -1,13 +1,12 @@
 """The two building blocks of Figure 5. Plain and residual networks share them; the shortcut is the only difference."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from reslab.models.shortcuts import SHORTCUTS, Kind
-
-StrideOn = Literal["1x1", "3x3"]
+from reslab.models.architecture import Kind, StrideOn
+from reslab.models.shortcuts import SHORTCUTS
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -23,69 +23,21 @@ Names of parameters are torchvision's, so state dicts travel.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Literal
+from typing import Final
 
 import torch
 from torch import nn
 
-from reslab.core.errors import SpecError
-from reslab.models.blocks import BasicBlock, Block, Bottleneck, StrideOn, conv3x3, rectifier
+from reslab.models.architecture import BN_EPS, Architecture, BlockKind, Kind, Pool, StrideOn, cifar, imagenet
+from reslab.models.blocks import BasicBlock, Block, Bottleneck, conv3x3, rectifier
 from reslab.models.init import initialise
-from reslab.models.shortcuts import Kind
+from reslab.models.network import ResNet, Stem
 
-Pool = Literal["pad1", "caffe"]
-Stem = OrderedDict[str, nn.Module]
-
-DEPTHS: dict[int, tuple[type[Block], tuple[int, ...]]] = {  # Table 1
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-    152: (Bottleneck, (3, 8, 36, 3)),
-}
-POOLS: dict[Pool, tuple[int, bool]] = {  # padding, and whether a window that is cut short counts
+BLOCKS: Final[dict[BlockKind, type[Block]]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+POOLS: Final[dict[Pool, tuple[int, bool]]] = {  # padding, and whether a window that is cut short counts
     "pad1": (1, False),  # the field's habit: windows start at -1
     "caffe": (0, True),  # the authors' release: windows start at 0
 }
-
-
-class ResNet(nn.Sequential):
-    """A stem, stages of blocks, global average pooling and a classifier; fully convolutional up to the pooling.
-
-    Args:
-        stem: named layers in front of the first stage, ending in ``width`` channels.
-        block: `BasicBlock` or `Bottleneck`.
-        repeats: blocks of each stage; every stage but the first halves the map and doubles the filters.
-        width: filters of the first stage.
-        classes: outputs of the classifier.
-        shortcut: ``none`` makes the plain network.
-        stride_on: see `Bottleneck`.
-    """
-
-    def __init__(
-        self,
-        stem: Stem,
-        block: type[Block],
-        repeats: Sequence[int],
-        width: int,
-        classes: int,
-        shortcut: Kind,
-        stride_on: StrideOn = "1x1",
-    ) -> None:
-        layers = OrderedDict(stem)
-        inputs = width
-        for stage, count in enumerate(repeats):
-            filters, stride = width * 2**stage, 1 if stage == 0 else 2
-            blocks = []
-            for _ in range(count):
-                blocks.append(block(inputs, filters, stride, shortcut, stride_on))
-                inputs, stride = filters * block.expansion, 1
-            layers[f"layer{stage + 1}"] = nn.Sequential(*blocks)
-        layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
-        layers["flatten"] = nn.Flatten()
-        layers["fc"] = nn.Linear(inputs, classes)
-        super().__init__(layers)
 
 
 def imagenet_stem(width: int, pool: Pool) -> Stem:
@@ -101,6 +53,24 @@ def cifar_stem(width: int) -> Stem:
     return OrderedDict(conv1=conv3x3(3, width), bn1=nn.BatchNorm2d(width), relu=rectifier())
 
 
+def build(architecture: Architecture, generator: torch.Generator | None = None) -> ResNet:
+    """The network that ``architecture`` describes, initialised.
+
+    Args:
+        architecture: all that decides what it computes from given weights.
+        generator: source of the initial weights; None: a new one with seed 0. The global one is never drawn from.
+    """
+    a = architecture
+    with torch.device("meta"):
+        stem = cifar_stem(a.width) if a.pool is None else imagenet_stem(a.width, a.pool)
+        net = ResNet(stem, BLOCKS[a.block], a.repeats, a.width, a.classes, a.shortcut, a.stride_on or "1x1")
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = a.bn_eps
+    net.architecture = a
+    return initialise(net, generator)
+
+
 def resnet(
     depth: int,
     *,
@@ -109,6 +79,7 @@ def resnet(
     pool: Pool = "pad1",
     width: int = 64,
     classes: int = 1000,
+    bn_eps: float = BN_EPS,
     generator: torch.Generator | None = None,
 ) -> ResNet:
     """A network of Table 1, initialised.
@@ -121,46 +92,47 @@ def resnet(
         pool: ``pad1``, or ``caffe`` as in the authors' released networks.
         width: filters of the first stage.
         classes: outputs.
+        bn_eps: what batch normalisation adds to the variance.
         generator: source of the initial weights; None: a new one with seed 0. The global one is never drawn from.
 
     Raises:
-        SpecError: for another depth.
+        SpecError: for another depth, or a number that is not positive.
     """
-    if depth not in DEPTHS:
-        raise SpecError(f"no ImageNet network of {depth} layers in Table 1 (choose from: {_listed(DEPTHS)})")
-    with torch.device("meta"):
-        block, repeats = DEPTHS[depth]
-        net = ResNet(imagenet_stem(width, pool), block, repeats, width, classes, shortcut, stride_on)
-    return initialise(net, generator)
+    described = imagenet(
+        depth, shortcut=shortcut, stride_on=stride_on, pool=pool, width=width, classes=classes, bn_eps=bn_eps
+    )
+    return build(described, generator)
 
 
 def cifar_resnet(
     depth: int,
     *,
-    shortcut: Kind = "A",
+    shortcut: Kind | None = None,
+    bottleneck: bool = False,
+    stride_on: StrideOn = "1x1",
     width: int = 16,
     classes: int = 10,
+    bn_eps: float = BN_EPS,
     generator: torch.Generator | None = None,
 ) -> ResNet:
     """A network of section 4.2 with 6n+2 weighted layers, for small pictures, initialised.
 
     Args:
-        depth: 8, 14, 20, ...; the paper's are 20, 32, 44, 56, 110 and 1202.
-        shortcut: ``A`` in the paper, ``none`` for the plain network.
+        depth: 8, 14, 20, ...; the paper's are 20, 32, 44, 56, 110 and 1202. With bottlenecks 9n+2: 11, 20, 29, ...
+        shortcut: None: ``A`` as in the paper, ``B`` with bottlenecks as on ImageNet; ``none`` gives the plain network.
+        bottleneck: blocks of three layers instead of two; the paper has them on ImageNet alone.
+        stride_on: as for `resnet`, where there are bottlenecks.
         width: filters of the first of three stages.
         classes: outputs.
+        bn_eps: as for `resnet`.
         generator: as for `resnet`.
 
     Raises:
-        SpecError: for a depth that is not 6n+2.
+        SpecError: for a depth that is not 6n+2 (9n+2), or a number that is not positive.
     """
-    if depth < 8 or (depth - 2) % 6:
-        near = max(8, 6 * round((depth - 2) / 6) + 2)
-        raise SpecError(f"a CIFAR network has 6n+2 layers (8, 14, 20, ...), not {depth}; the nearest is {near}")
-    with torch.device("meta"):
-        net = ResNet(cifar_stem(width), BasicBlock, [(depth - 2) // 6] * 3, width, classes, shortcut)
-    return initialise(net, generator)
-
-
-def _listed(depths: dict[int, tuple[type[Block], tuple[int, ...]]]) -> str:
-    return ", ".join(str(depth) for depth in depths)
+    kind = shortcut or ("B" if bottleneck else "A")
+    block: BlockKind = "bottleneck" if bottleneck else "basic"
+    described = cifar(
+        depth, shortcut=kind, block=block, stride_on=stride_on, width=width, classes=classes, bn_eps=bn_eps
+    )
+    return build(described, generator)

@@ -1,12 +1,11 @@
 """The shortcuts of section 3.3: what carries x around F(x)."""
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Kind = Literal["none", "A", "B", "C"]
+from reslab.models.architecture import Kind
 
 
 class ZeroPad(nn.Module):
@@ -49,4 +48,4 @@ def projections(net: nn.Module) -> int:
     return sum(isinstance(module, Projection) for module in net.modules())
 
 
-__all__ = ["SHORTCUTS", "Kind", "Projection", "ZeroPad", "projections"]
+__all__ = ["SHORTCUTS", "Projection", "ZeroPad", "projections"]

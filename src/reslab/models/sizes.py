@@ -1,15 +1,19 @@
-"""Parameters and multiply-adds, counted on the meta device: no memory, no arithmetic.
+"""Parameters, multiply-adds and activations, counted on the meta device: no memory, no arithmetic.
 
 A multiply-add is one product and one sum in a convolution or the classifier: what the paper calls a FLOP (Table 1).
 """
 
-import copy
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reslab.models.blocks import Block
+from reslab.models.receptive import receptive_fields
+from reslab.models.trace import Step, Trace, trace
+
+CLASSIFIER = ("avgpool", "flatten", "fc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,8 @@ class StageSize:
     """One row of Table 1's column.
 
     ``output`` is the map's height and width, ``blocks`` the number of building blocks, ``strides`` the layers that
-    halve the map.
+    halve the map, ``activation_bytes`` as `reslab.models.trace.trace` defines them, and
+    ``receptive_field`` the pixels a side of the input that one place of the output sees along the longest path.
     """
 
     stage: str
@@ -26,88 +31,77 @@ class StageSize:
     parameters: int
     multiply_adds: int
     strides: tuple[str, ...]
+    activation_bytes: int
+    receptive_field: int
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A network's size; ``multiply_adds`` holds for pictures of ``input_size`` pixels a side."""
+    """A network's size; ``multiply_adds`` and ``activation_bytes`` hold for a picture of ``input_size`` pixels a side.
+
+    ``activation_bytes`` is what autograd keeps for the backward pass of one picture in training mode.
+    """
 
     parameters: int
     multiply_adds: int
     input_size: int
+    activation_bytes: int
     stages: tuple[StageSize, ...]
 
 
-@dataclass(slots=True)
-class _Layer:
-    name: str
-    output: tuple[int, ...]
-    multiply_adds: int
-    stride: int
-
-
 def size_of(net: nn.Module, input_size: int) -> Size:
-    """Count ``net``, a `ResNet`, for square pictures of ``input_size`` pixels a side; ``net`` stays as it is."""
-    twin = copy.deepcopy(net).to("meta").eval()
-    layers = _trace(twin, torch.empty(1, 3, input_size, input_size, device="meta"))
-    stages = tuple(_stage(twin, title, children, layers) for title, children in _titles(twin).items())
+    """Count ``net``, a `ResNet`, for square pictures of ``input_size`` pixels a side; ``net`` stays as it is.
+
+    Raises:
+        SpecError: pictures of this size are too small for the network.
+    """
+    return measure(trace(net, input_size))
+
+
+def measure(traced: Trace) -> Size:
+    """Count what a trace has found."""
+    steps = list(zip(traced.steps, receptive_fields(traced.steps), strict=True))
     return Size(
-        parameters=sum(parameter.numel() for parameter in twin.parameters()),
-        multiply_adds=sum(layer.multiply_adds for layer in layers),
-        input_size=input_size,
-        stages=stages,
+        parameters=sum(parameter.numel() for parameter in traced.net.parameters()),
+        multiply_adds=sum(map(multiply_adds, traced.steps)),
+        input_size=traced.input_size,
+        activation_bytes=sum(step.kept for step in traced.steps),
+        stages=tuple(_stage(traced.net, title, children, steps) for title, children in titles(traced.net).items()),
     )
 
 
-def _trace(net: nn.Module, picture: Tensor) -> list[_Layer]:
-    layers: list[_Layer] = []
+def titles(net: nn.Module) -> dict[str, tuple[str, ...]]:
+    """What each row of Table 1 holds: its names for ImageNet's networks, where the max pooling belongs to conv2_x.
 
-    def record(name: str, module: nn.Module) -> None:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            layers.append(_Layer(name, tuple(output.shape[2:]), _multiply_adds(module, output), _stride(module)))
-
-        module.register_forward_hook(hook)
-
-    for name, module in net.named_modules():
-        if not list(module.children()):
-            record(name, module)
-    with torch.no_grad():
-        net(picture)
-    return layers
-
-
-def _multiply_adds(module: nn.Module, output: Tensor) -> int:
-    if isinstance(module, nn.Conv2d):
-        return output.numel() * module.weight[0].numel()
-    return module.weight.numel() if isinstance(module, nn.Linear) else 0
-
-
-def _stride(module: nn.Module) -> int:
-    stride = getattr(module, "stride", 1)
-    return int(stride[0] if isinstance(stride, tuple) else stride)
-
-
-def _titles(net: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Table 1's names for an ImageNet network (its max pooling belongs to conv2_x), the module's names for CIFAR's."""
+    CIFAR's networks (section 4.2) have the names of their modules.
+    """
     children = [name for name, _ in net.named_children()]
     stages = [name for name in children if name.startswith("layer")]
-    classifier = ("avgpool", "flatten", "fc")
     if "maxpool" not in children:
-        return {"conv1": ("conv1", "bn1", "relu"), **{name: (name,) for name in stages}, "classifier": classifier}
-    titles: dict[str, tuple[str, ...]] = {f"conv{number}_x": (name,) for number, name in enumerate(stages, start=2)}
-    titles["conv2_x"] = ("maxpool", "layer1")
-    return {"conv1": ("conv1", "bn1", "relu"), **titles, "classifier": classifier}
+        return {"conv1": ("conv1", "bn1", "relu"), **{name: (name,) for name in stages}, "classifier": CLASSIFIER}
+    rows: dict[str, tuple[str, ...]] = {f"conv{number}_x": (name,) for number, name in enumerate(stages, start=2)}
+    rows["conv2_x"] = ("maxpool", "layer1")
+    return {"conv1": ("conv1", "bn1", "relu"), **rows, "classifier": CLASSIFIER}
 
 
-def _stage(net: nn.Module, title: str, children: tuple[str, ...], layers: list[_Layer]) -> StageSize:
-    own = [layer for layer in layers if layer.name.split(".")[0] in children]
+def multiply_adds(step: Step) -> int:
+    """Of a convolution or the classifier; 0 of everything else."""
+    if isinstance(step.module, nn.Conv2d):
+        return math.prod(step.output) * step.module.weight[0].numel()
+    return step.module.weight.numel() if isinstance(step.module, nn.Linear) else 0
+
+
+def _stage(net: nn.Module, title: str, children: tuple[str, ...], steps: Sequence[tuple[Step, int]]) -> StageSize:
+    own = [(step, field) for step, field in steps if step.top in children]
     modules = [net.get_submodule(name) for name in children]
-    maps = [layer.output for layer in own if len(layer.output) == 2]
+    maps = [step.output[1:] for step, _ in own if len(step.output) == 3]
     return StageSize(
         stage=title,
         output=(maps[-1][0], maps[-1][1]),
         blocks=sum(isinstance(block, Block) for module in modules for block in module.modules()),
         parameters=sum(parameter.numel() for module in modules for parameter in module.parameters()),
-        multiply_adds=sum(layer.multiply_adds for layer in own),
-        strides=tuple(layer.name for layer in own if layer.stride > 1),
+        multiply_adds=sum(multiply_adds(step) for step, _ in own),
+        strides=tuple(step.name for step, _ in own if step.stride > 1),
+        activation_bytes=sum(step.kept for step, _ in own),
+        receptive_field=own[-1][1],
     )

@@ -21,6 +21,9 @@ from reslab.core.files import sha256_file, storing, sync_directory, write_synced
 Parts = dict[str, dict[str, Tensor]]
 PREFIX = "step-"
 PARTIAL = ".partial-"
+MANIFEST = "manifest.json"
+HEADER = "reslab"
+MODEL, FORM = "model", "form"  # the parts of a network at rest: its weights, and what prepares its pictures
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,39 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
-def save(folder: Path, step: int, parts: Parts, facts: dict[str, Any], keep: int = 2) -> Path:
+def write(target: Path, parts: Parts, facts: dict[str, Any], header: str | None = None) -> None:
+    """Make ``target`` a folder that `read` verifies and reads, in one rename; one that is there is replaced.
+
+    Args:
+        target: the folder.
+        parts: tensors by file and name; stored contiguous, whatever their memory format.
+        facts: plain JSON.
+        header: what ``model.safetensors`` says of itself, where it may be met alone.
+
+    Raises:
+        StorageError: it could not be written; what was there is intact and the space is released.
+    """
+    files = {f"{part}.safetensors": _tensor_bytes(tensors, part, header) for part, tensors in parts.items()}
+    files["state.json"] = (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    partial = target.with_name(f"{PARTIAL}{target.name.removeprefix(PREFIX)}")
+    with storing(target, sum(len(data) for data in files.values())):
+        try:
+            partial.mkdir(parents=True)
+            for name, data in files.items():
+                write_synced(partial / name, data)
+            manifest = {"sha256": {name: sha256_file(partial / name) for name in files}}
+            write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+            sync_directory(partial)
+            _discard(target)
+            partial.rename(target)
+            sync_directory(target.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def save(
+    folder: Path, step: int, parts: Parts, facts: dict[str, Any], keep: int = 2, header: str | None = None
+) -> Path:
     """Store a checkpoint below ``folder`` as ``step-N``, then drop all but the newest ``keep``.
 
     Args:
@@ -41,26 +76,14 @@ def save(folder: Path, step: int, parts: Parts, facts: dict[str, Any], keep: int
         parts: tensors by file and name; stored contiguous, whatever their memory format.
         facts: plain JSON.
         keep: how many to retain.
+        header: as for `write`.
 
     Raises:
         StorageError: it could not be written; earlier checkpoints are intact and the space is released.
     """
-    files = {f"{part}.safetensors": _tensor_bytes(tensors) for part, tensors in parts.items()}
-    files["state.json"] = (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-    target, partial = folder / f"{PREFIX}{step}", folder / f"{PARTIAL}{step}"
-    with storing(target, sum(len(data) for data in files.values())):
-        try:
-            partial.mkdir(parents=True)
-            for name, data in files.items():
-                write_synced(partial / name, data)
-            manifest = {"step": step, "sha256": {name: sha256_file(partial / name) for name in files}}
-            write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
-            sync_directory(partial)
-            _discard(target)
-            partial.rename(target)
-            sync_directory(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    target = folder / f"{PREFIX}{step}"
+    write(target, parts, facts, header)
+    with storing(folder):
         kept = [old for old in steps(folder) if old <= step][:keep]  # a later one is damaged: it was passed over
         for old in set(steps(folder)).difference(kept):
             _discard(folder / f"{PREFIX}{old}")
@@ -112,7 +135,7 @@ def read(path: Path) -> Checkpoint:
         CheckpointError: a file is missing or its bytes are not those that were written.
     """
     with _damage(path):
-        manifest = json.loads((path / "manifest.json").read_bytes())
+        manifest = json.loads((path / MANIFEST).read_bytes())
         for name, digest in manifest["sha256"].items():
             if sha256_file(path / name) != digest:
                 raise CheckpointError(f"{path / name} is damaged: its sha256 differs from the manifest's")
@@ -132,8 +155,10 @@ def _damage(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
 
 
-def _tensor_bytes(tensors: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+def _tensor_bytes(tensors: dict[str, Tensor], part: str, header: str | None) -> bytes:
+    metadata = {HEADER: header} if header is not None and part == MODEL else None  # one key: more come in any order
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(plain, metadata)
 
 
 def _discard(path: Path) -> None:

@@ -38,13 +38,6 @@ class Training:
     step: int = 0
     warm_up_ended: int | None = None
     seconds: float = 0.0  # wall-clock of all sessions together
-    frozen: tuple[nn.Module, ...] = ()  # parts that keep their batch statistics; their weights need no gradient
-
-    def train(self) -> None:
-        """Put the network into training mode, frozen parts aside."""
-        self.net.train()
-        for part in self.frozen:
-            part.eval()
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def fit(training: Training, batches: Iterable[Batch], recipe: Recipe, precision:
     Raises:
         TrainingError: the loss is not finite; the update has not been made.
     """
-    training.train()
+    training.net.train()
     begun, timed = time.perf_counter() - training.seconds, Pace(training.step)
     for batch in batches:
         rate = learning_rate(recipe, training.step, training.warm_up_ended)
@@ -100,7 +93,7 @@ def fit(training: Training, batches: Iterable[Batch], recipe: Recipe, precision:
             line = metrics(training, recipe, rate, timed)
             if watch.test and (due(training.step, recipe.evaluate_every) or finished):
                 line |= with_test(watch.test())
-                training.train()
+                training.net.train()
             watch.record(line)
             training.seconds = time.perf_counter() - begun
             timed = Pace(training.step)

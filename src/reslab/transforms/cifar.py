@@ -1,6 +1,6 @@
 """The CIFAR form of section 4.2: subtract the per-pixel mean, pad with zeros, crop, mirror; batched, on any device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -55,24 +55,35 @@ class CifarForm:
     Args:
         mean: float32, (C, H, W), the training set's mean picture in [0, 255].
         pad: zero pixels on each side in training.
+        std: what divides each channel afterwards; None: nothing does (section 4.2).
     """
 
     mean: Tensor
     pad: int
+    std: tuple[float, ...] | None = None
 
     def to(self, device: torch.device) -> "CifarForm":
         """The same form with its mean on ``device``."""
-        return CifarForm(self.mean.to(device), self.pad)
+        return replace(self, mean=self.mean.to(device))
 
     def train(self, pixels: Tensor, corners: Tensor, mirrored: Tensor) -> Tensor:
         """float32 (N, 3, H, W) from uint8 (N, C, H, W); the zeros are padded after the mean is subtracted."""
-        return three_channels(crop_and_mirror(pixels - self.mean, corners, mirrored, self.pad)).contiguous(
-            memory_format=torch.channels_last
-        )
+        moved = crop_and_mirror(self._scaled(pixels), corners, mirrored, self.pad)
+        return three_channels(moved).contiguous(memory_format=torch.channels_last)
 
     def test(self, pixels: Tensor) -> Tensor:
         """float32 (N, 3, H, W) from uint8 (N, C, H, W), the single view of section 4.2."""
-        return three_channels(pixels - self.mean).contiguous(memory_format=torch.channels_last)
+        return three_channels(self._scaled(pixels)).contiguous(memory_format=torch.channels_last)
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        centred = pixels - self.mean
+        return centred if self.std is None else centred / centred.new_tensor(self.std)[:, None, None]
+
+    def _subtracted(self) -> str:
+        channels = self.mean.amax(dim=(1, 2))
+        if not torch.equal(channels[:, None, None].expand_as(self.mean), self.mean):
+            return "per-pixel mean of the training pictures"
+        return f"mean of each channel: {', '.join(f'{value:g}' for value in channels.tolist())}"
 
     def contract(self) -> dict[str, Any]:
         """What a network trained this way must be fed, for the checkpoint; the mean itself is stored beside it."""
@@ -81,7 +92,7 @@ class CifarForm:
             "shape": list(self.mean.shape),
             "range": [0, 255],
             "channels": "RGB; grey repeated three times",
-            "subtract": "per-pixel mean of the training pictures",
-            "divide": None,
+            "subtract": self._subtracted(),
+            "divide": None if self.std is None else list(self.std),
             "train": {"pad": self.pad, "pad_value": "zero after the mean is subtracted"},
         }

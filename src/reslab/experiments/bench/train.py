@@ -103,7 +103,7 @@ class _Bench:
         )
         spec = ModelSpec(name=asked.model)
         self.session = begin(build(spec, len(pictures.classes)), pictures, self.recipe, feed)
-        self.session.training.train()
+        self.session.net.train()
         self.wait = waiting_for(feed.device)
         ready = self.ready(asked.batch)
         rival = build(spec, len(pictures.classes)).to(feed.device)

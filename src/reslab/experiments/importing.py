@@ -1,0 +1,163 @@
+"""Weights from other libraries: what kind they are, and bringing them in."""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from reslab.core.contract import CONTRACTS, Contract
+from reslab.core.errors import DataError, RunError, SpecError
+from reslab.core.experiment import Photographs
+from reslab.core.files import sha256_file
+from reslab.core.imagenet import imagenet_classes
+from reslab.core.rundir import Record
+from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs
+from reslab.experiments.weights import (
+    Weights,
+    complete,
+    facts_of_weights,
+    fingerprint,
+    prepared,
+    read_weights,
+)
+from reslab.models.architecture import Architecture
+from reslab.training import checkpoint
+from reslab.transforms.cifar import CifarForm
+from reslab.weights.akamaster import from_akamaster
+from reslab.weights.caffe import from_caffe
+from reslab.weights.foreign import is_safetensors, read_header, read_tensors
+from reslab.weights.imported import Imported
+from reslab.weights.keras import from_keras_tfjs, is_keras_tfjs
+from reslab.weights.layout import blueprint, fitted, identify
+from reslab.weights.timm import CONFIG, from_timm
+
+Library = Literal["torchvision", "timm", "akamaster", "keras-tfjs", "caffe"]
+
+
+def _from_torchvision(place: Path) -> Imported:
+    tensors = read_tensors(place)
+    architecture = identify(tensors, place, stride_on="3x3")
+    return Imported(architecture, fitted(tensors, architecture, place), CONTRACTS["torchvision"])
+
+
+IMPORTERS: Final[dict[Library, Callable[[Path], Imported]]] = {
+    "torchvision": _from_torchvision,
+    "timm": from_timm,
+    "akamaster": lambda place: from_akamaster(read_tensors(place), place),
+    "keras-tfjs": from_keras_tfjs,
+    "caffe": lambda place: from_caffe(read_tensors(place), place),
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a user knows better than an importer: mean, scale and order; sides; names of the classes."""
+
+    preprocessing: Contract | None = None
+    shorter_side: int | None = None
+    crop: int | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def import_weights(library: Library, place: Path, out: Path, known: Known, warn: Callable[[str], None]) -> Weights:
+    """Read another library's weights and keep them as reslab's own: a folder that every verb takes.
+
+    Args:
+        library: whose they are.
+        place: the file or folder.
+        out: the folder to make; it must not be there.
+        known: what is known better.
+        warn: told what a user should know.
+
+    Raises:
+        DataError: they cannot be read, or are of no network of the paper.
+        RunError: ``out`` is there.
+        SpecError: what is known makes no sense.
+        StorageError: ``out`` cannot be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunError(f"{out} is there already; take another --out")
+    found = IMPORTERS[library](place)
+    inputs = _inputs(found, known)
+    classes = _classes(found, known)
+    for note in found.notes:
+        warn(note)
+    facts = {
+        **facts_of_weights(found.architecture, inputs, classes),
+        "step": 0,
+        "origin": {"library": library, "file": place.name, "sha256": sha256_file(place) if place.is_file() else None},
+    }
+    parts = {checkpoint.MODEL: found.tensors, checkpoint.FORM: inputs.tensors()}
+    checkpoint.write(out, parts, facts, fingerprint(found.architecture, inputs, classes))
+    return read_weights(out)
+
+
+def inspect_weights(place: Path) -> Record:
+    """What a file or folder of weights is, as far as it says or shows it.
+
+    Raises:
+        DataError: it cannot be read, or is of no network of the paper.
+        RunError: a folder that holds none of it.
+    """
+    kind = recognise(place)
+    if kind == "reslab":
+        weights = read_weights(place)
+        architecture, inputs = complete(weights)
+        return {**_said(kind, architecture, inputs, weights.classes), "sha256": weights.digest}
+    found = IMPORTERS[kind](place)
+    said = _said(kind, found.architecture, _inputs(found, Known()), found.classes)
+    return {**said, "notes": list(found.notes), "sha256": sha256_file(place) if place.is_file() else None}
+
+
+def recognise(place: Path) -> Library | Literal["reslab"]:
+    """Whose weights a file or folder holds; torchvision's and timm's files cannot be told apart.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if place.is_dir():
+        return "timm" if (place / CONFIG).exists() else "reslab"
+    if is_keras_tfjs(place):
+        return "keras-tfjs"
+    names = read_tensors(place).keys()
+    if is_safetensors(place) and checkpoint.HEADER in read_header(place):
+        return "reslab"
+    if any(re.match("res2a_branch2a", name) for name in names):
+        return "caffe"
+    return "akamaster" if "linear.weight" in names else "torchvision"
+
+
+def _said(kind: str, architecture: Architecture, inputs: Inputs, classes: tuple[str, ...] | None) -> Record:
+    return {
+        "kind": kind,
+        "model": architecture.name,
+        "architecture": asdict(architecture),
+        "parameters": sum(parameter.numel() for parameter in blueprint(architecture).parameters()),
+        "preprocessing": inputs.contract(),
+        "classes": None if classes is None else list(classes),
+    }
+
+
+def _inputs(found: Imported, known: Known) -> Inputs:
+    sides = {key: value for key in ("shorter_side", "crop") if (value := getattr(known, key)) is not None}
+    if isinstance(found.form, CifarForm):
+        if sides or known.preprocessing:
+            raise SpecError("--preprocessing, --shorter-side and --crop are for photographs; these are small pictures")
+        return SmallInputs(found.form)
+    changed = prepared(known.preprocessing) if known.preprocessing else {}
+    contract = found.form.but({**changed, **sides})
+    scale = Photographs().scale
+    low = max(scale[0], contract.crop)  # of training from these weights
+    return PhotoInputs(Photographs(contract=contract, scale=(low, max(scale[1], low))))
+
+
+def _classes(found: Imported, known: Known) -> tuple[str, ...]:
+    outputs = found.architecture.classes
+    usual = tuple(entry.wnid for entry in imagenet_classes())
+    classes = known.classes or found.classes or (usual if outputs == len(usual) else None)
+    if classes is None:
+        raise DataError(f"the weights do not name their {outputs} classes: --classes FILE, a name a line")
+    if len(classes) != outputs or len(set(classes)) != outputs:
+        raise SpecError(f"{len(set(classes))} different names of classes for a network of {outputs}")
+    return classes

@@ -1,0 +1,229 @@
+"""Trained weights at rest: a run's, reslab's own files, or a bare file; and what they say of themselves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from reslab.core.contract import Contract
+from reslab.core.errors import CheckpointError, DataError, SpecError
+from reslab.core.experiment import ModelSpec, Photographs
+from reslab.core.files import sha256_file
+from reslab.core.listening import unheard
+from reslab.core.rundir import Record, RunDirectory
+from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs, stored_inputs
+from reslab.experiments.names import architecture_of, spec_of
+from reslab.models.architecture import Architecture
+from reslab.training import checkpoint
+from reslab.training.checkpoint import FORM, HEADER, MANIFEST, MODEL, Checkpoint
+from reslab.weights.fingerprint import Fingerprint, parse_fingerprint
+from reslab.weights.foreign import is_safetensors, read_header, read_tensors
+
+FORCED: Final = "; to use them all the same, force it"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Trained weights.
+
+    Args:
+        place: where they came from.
+        digest: sha256 of their file.
+        tensors: by torchvision's names; None: they are gone, and only what a run noted of them is left.
+        architecture: of the network they are of; None: the file does not say.
+        inputs: the form in which that network takes pictures; None: the file does not say.
+        classes: its classes; None: the file does not say.
+        step: updates that made them.
+        forced: in which respects they are used as what they are not.
+    """
+
+    place: Path
+    digest: str
+    tensors: dict[str, Tensor] | None
+    architecture: Architecture | None = None
+    inputs: Inputs | None = None
+    classes: tuple[str, ...] | None = None
+    step: int = 0
+    forced: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> ModelSpec | None:
+        """The network's name and choices."""
+        return None if self.architecture is None else spec_of(self.architecture)
+
+    @property
+    def name(self) -> str:
+        """The network's name, or the file's where it does not say."""
+        return self.place.name if self.architecture is None else self.architecture.name
+
+    @property
+    def photographs(self) -> Photographs | None:
+        """How its pictures were read; None: the file does not say, or they were small pictures."""
+        return self.inputs.settings if isinstance(self.inputs, PhotoInputs) else None
+
+
+def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
+    """The weights of a run's newest whole checkpoint, of a checkpoint or an import, or of a safetensors file.
+
+    Args:
+        place: the folder or file.
+        warn: told of damaged checkpoints that are passed over.
+
+    Raises:
+        DataError: there are none, or the file is damaged or of another kind.
+        RunError: the folder is no run.
+        CheckpointError: every checkpoint is damaged.
+    """
+    if not place.is_dir():
+        return _of_file(place)
+    if (place / MANIFEST).exists():
+        return _of_checkpoint(place, checkpoint.read(place))
+    run = RunDirectory.open(place)
+    found = checkpoint.newest(run.checkpoints, warn)
+    if found is None:
+        raise DataError(f"{place} has no checkpoint yet, so no weights")
+    return _of_checkpoint(place, found)
+
+
+def facts_of_weights(architecture: Architecture, inputs: Inputs, classes: tuple[str, ...]) -> Record:
+    """What a checkpoint or an import says of its weights."""
+    return {
+        "model": spec_of(architecture).model_dump(mode="json"),
+        "classes": list(classes),
+        "preprocessing": inputs.contract(),
+    }
+
+
+def fingerprint(architecture: Architecture, inputs: Inputs, classes: tuple[str, ...]) -> str:
+    """What a file of weights says of itself in its header, where it may be met alone."""
+    return Fingerprint(architecture, inputs.contract(), classes).to_json()
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a user holds weights to be.
+
+    Args:
+        network: settings of `ModelSpec` that were said.
+        preprocessing: mean, scale and order of channels, if said.
+        force: to use them so although they say otherwise.
+    """
+
+    network: Mapping[str, Any]
+    preprocessing: Contract | None = None
+    force: bool = False
+
+
+def hold(weights: Weights, held: Held) -> Weights:
+    """The weights as what they are held to be.
+
+    Raises:
+        DataError: they say otherwise, and it is not forced; the line names both.
+        SpecError: what is said makes no sense.
+    """
+    said, inputs = complete(weights)
+    asked = architecture_of(
+        ModelSpec.parse({**spec_of(said).model_dump(mode="json"), **held.network}, "the flags"), said.classes
+    )
+    conflicts = []
+    if asked != said:
+        conflicts.append(other_network(said, asked))
+    if held.preprocessing is not None:
+        if not isinstance(inputs, PhotoInputs):
+            raise SpecError(f"--preprocessing is for photographs, and {weights.place} is of small pictures")
+        conflicts += _other_preprocessing(inputs.settings.contract, held.preprocessing)
+        settings = inputs.settings.but({"contract": prepared(held.preprocessing)})
+        inputs = PhotoInputs(settings)
+    if conflicts and not held.force:
+        raise DataError(f"{weights.place} has {conflicts[0]}{FORCED}")
+    return replace(weights, architecture=asked, inputs=inputs, forced=tuple(conflicts))
+
+
+def complete(weights: Weights) -> tuple[Architecture, Inputs]:
+    """What is needed to use weights as they are.
+
+    Raises:
+        DataError: they do not say it.
+    """
+    if weights.architecture is None or weights.inputs is None or weights.classes is None:
+        raise DataError(
+            f"{weights.place} does not say all of its network, pictures and classes: bring it in with"
+            " `reslab weights import`"
+        )
+    return weights.architecture, weights.inputs
+
+
+def conflicts_with(weights: Weights, architecture: Architecture, photographs: Photographs | None) -> list[str]:
+    """In which respects weights are of something else than a training that begins from them, its classes aside."""
+    found = []
+    if weights.architecture is not None:
+        asked = replace(architecture, classes=weights.architecture.classes)
+        found += [other_network(weights.architecture, asked)] if asked != weights.architecture else []
+    if photographs is not None and weights.photographs is not None:
+        found += _other_preprocessing(weights.photographs.contract, photographs.contract)
+    if isinstance(weights.inputs, SmallInputs) and weights.inputs.form.std is not None and photographs is None:
+        std = ", ".join(f"{value:g}" for value in weights.inputs.form.std)
+        found.append(f"weights for pixels divided by {std}, and here nothing divides them")
+    return found
+
+
+def prepared(contract: Contract) -> Record:
+    """What a named preprocessing says: mean, scale and order; sides and crops are settings of their own."""
+    return contract.model_dump(mode="json", include={"order", "mean", "std"})
+
+
+def other_network(theirs: Architecture, ours: Architecture) -> str:
+    """What weights are of, and what they are not of, by name with what differs."""
+    return f"the weights of {theirs.against(ours)}, not of {ours.against(theirs)}"
+
+
+def _other_preprocessing(theirs: Contract, ours: Contract) -> list[str]:
+    known, asked = prepared(theirs), prepared(ours)
+    if known == asked:
+        return []
+    differing = [key for key in known if known[key] != asked[key]]
+    sides = [", ".join(f"{key} {_text(side[key])}" for key in differing) for side in (known, asked)]
+    return [f"weights for pictures with {sides[0]}, not with {sides[1]}"]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "(" + ", ".join(f"{number:g}" for number in value) + ")"
+
+
+def _of_checkpoint(place: Path, found: Checkpoint) -> Weights:
+    facts = found.facts
+    try:
+        model = ModelSpec.parse(facts["model"], str(found.path / "state.json"))
+        classes = tuple(str(name) for name in facts["classes"])
+        inputs = stored_inputs(facts["preprocessing"], found.parts.get(FORM, {}))
+        tensors, step = found.parts[MODEL], int(facts["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{found.path} is damaged: its state.json says too little: {error!r}") from None
+    digest = sha256_file(found.path / f"{MODEL}.safetensors")
+    return Weights(place, digest, tensors, architecture_of(model, len(classes)), inputs, classes, step)
+
+
+def _of_file(place: Path) -> Weights:
+    if not place.exists():
+        raise DataError(f"{place} does not exist; give a run, or a safetensors file")
+    if not is_safetensors(place):
+        raise DataError(f"{place} is not a safetensors file; `reslab weights import` reads those of other libraries")
+    header, tensors = read_header(place).get(HEADER), read_tensors(place)
+    weights = Weights(place, sha256_file(place), tensors)
+    if header is None:
+        return weights
+    found = parse_fingerprint(header, place)
+    inputs = _alone(found.preprocessing, place)
+    return replace(weights, architecture=found.architecture, inputs=inputs, classes=found.classes)
+
+
+def _alone(preprocessing: Record, place: Path) -> Inputs | None:
+    """The form of a file without its folder; small pictures need the mean picture, which is not in it."""
+    if preprocessing.get("form") == "cifar":
+        return None
+    try:
+        return stored_inputs(preprocessing, {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{place}: its fingerprint is damaged: {error!r}") from None

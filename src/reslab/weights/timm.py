@@ -1,0 +1,119 @@
+"""timm's ResNets: torchvision's layout, and ``config.json`` beside the weights says how pictures are prepared."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import pydantic
+
+from reslab.core.contract import CONTRACTS, Channels, Contract
+from reslab.core.errors import DataError
+from reslab.models.architecture import Architecture
+from reslab.weights.foreign import read_json, read_tensors
+from reslab.weights.imported import Imported
+from reslab.weights.layout import fitted, identify
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
+UNSAID: Final = "there is no config.json beside it: taken are torchvision's mean and std, and a shorter side of 256"
+
+
+class _Preparation(pydantic.BaseModel):
+    """What of timm's ``pretrained_cfg`` decides how a picture is prepared; pixels there are in [0, 1]."""
+
+    input_size: tuple[Literal[3], Annotated[int, pydantic.Field(gt=0)], Annotated[int, pydantic.Field(gt=0)]]
+    crop_pct: Annotated[float, pydantic.Field(ge=0.01, le=1)] = 0.875
+    interpolation: str = "bilinear"
+    mean: Channels
+    std: Channels
+
+
+def from_timm(place: Path) -> Imported:
+    """Weights of ``timm.create_model("resnet50")`` and its like.
+
+    Args:
+        place: a folder with ``config.json`` and the weights, as timm publishes them, or a file of weights.
+
+    Raises:
+        DataError: it cannot be read, or is of no network of the paper.
+    """
+    file = _weights_in(place) if place.is_dir() else place
+    tensors = read_tensors(file)
+    architecture = identify(tensors, place, stride_on="3x3")
+    form, classes, notes = _prepared(file.parent / CONFIG)
+    return Imported(architecture, fitted(tensors, architecture, place), form, classes, notes)
+
+
+def timm_config(architecture: Architecture, contract: Contract, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What `timm.create_model` reads from a local folder.
+
+    Args:
+        architecture: of Table 1.
+        contract: how pictures are prepared; timm has pixels in [0, 1].
+        classes: their names.
+    """
+    features = architecture.width * 8 * (4 if architecture.block == "bottleneck" else 1)
+    prepared = {
+        "input_size": [3, contract.crop, contract.crop],
+        "pool_size": [contract.crop // 32, contract.crop // 32],
+        "crop_pct": _crop_pct(contract),
+        "crop_mode": "center",
+        "interpolation": "bilinear",
+        "mean": [value / 255 for value in contract.mean],
+        "std": [value / 255 for value in contract.std],
+        "fixed_input_size": False,
+        "num_classes": architecture.classes,
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "custom_load": False,
+    }
+    return {
+        "architecture": architecture.name,
+        "num_classes": architecture.classes,
+        "num_features": features,
+        "global_pool": "avg",
+        "pretrained_cfg": prepared,
+        "label_names": list(classes),
+    }
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(f"{folder} holds no {' or '.join(WEIGHTS)}")
+
+
+def _prepared(config: Path) -> tuple[Contract, tuple[str, ...] | None, tuple[str, ...]]:
+    if not config.exists():
+        return CONTRACTS["torchvision"], None, (UNSAID,)
+    found = read_json(config)
+    try:
+        said = _Preparation.model_validate(found.get("pretrained_cfg"))
+        names = pydantic.TypeAdapter(tuple[str, ...] | None).validate_python(found.get("label_names"))
+        contract = _contract(said)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "pretrained_cfg"
+        raise DataError(f"{config}: {where}: {first['msg']}") from None
+    other = said.interpolation != "bilinear"
+    notes = (f"timm resizes with {said.interpolation} interpolation, reslab with antialiased bilinear",)
+    return contract, names, notes if other else ()
+
+
+def _contract(said: _Preparation) -> Contract:
+    crop = said.input_size[-1]
+    side = math.floor(crop / said.crop_pct)  # as timm has it
+    return Contract(mean=_scaled(said.mean), std=_scaled(said.std), crop=crop, shorter_side=side)
+
+
+def _crop_pct(contract: Contract) -> float:
+    """The part of the shorter side that is cropped, so that timm's division and floor give that side again."""
+    part = contract.crop / contract.shorter_side
+    exact = math.floor(contract.crop / part) == contract.shorter_side
+    return part if exact else math.nextafter(part, 0)
+
+
+def _scaled(values: Channels) -> Channels:
+    red, green, blue = (255 * value for value in values)
+    return red, green, blue
