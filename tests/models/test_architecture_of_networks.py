@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -254,3 +256,22 @@ def test_a_traced_network_computes_the_same(n: int, shortcut: Any, bottleneck: A
     x = noise(1, 3, 9, 8)
     with torch.no_grad():
         assert torch.equal(torch.fx.symbolic_trace(net)(x), net(x))
+
+
+STEP_OF_1202 = """
+import resource, torch, reslab
+from torch.nn import functional as F
+net = reslab.cifar_resnet(1202).checkpoint_activations().train().to(memory_format=torch.channels_last)
+optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+pictures = torch.randn(128, 3, 32, 32).to(memory_format=torch.channels_last)
+F.cross_entropy(net(pictures), torch.arange(128) % 10).backward()
+optimizer.step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_1202_layers_train_on_128_pictures_at_once_within_8_gb() -> None:
+    done = subprocess.run([sys.executable, "-c", STEP_OF_1202], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 8e9

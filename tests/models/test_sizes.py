@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from reslab.core.paper import published
 from reslab.models import named
@@ -131,3 +132,107 @@ def test_the_named_networks_pass_their_arguments_on() -> None:
     assert (projections(shallow), shallow.fc.out_features) == (16, 7)
     assert (deep.layer2[0].conv2.stride, deep.maxpool.padding, deep.fc.out_features) == ((2, 2), 0, 5)
     assert (small.conv1.out_channels, small.fc.out_features, small.layer1[0].downsample) == (8, 3, None)
+
+
+def maps_bytes(channels: int, side: int) -> int:
+    return 4 * channels * side**2
+
+
+def test_the_activations_of_a_small_network_are_those_counted_by_hand() -> None:
+    with torch.device("meta"):
+        size = size_of(cifar_resnet(8), 32)
+    statistics = 2 * 4  # a mean and a deviation for each channel
+    stem = maps_bytes(3, 32) + 2 * maps_bytes(16, 32) + 16 * statistics
+    layers = [
+        4 * maps_bytes(channels, side) + 2 * channels * statistics for channels, side in ((16, 32), (32, 16), (64, 8))
+    ]
+    assert [stage.activation_bytes for stage in size.stages] == [stem, *layers, 64 * 4]
+    assert size.activation_bytes == stem + sum(layers) + 64 * 4
+
+
+@pytest.mark.parametrize(
+    ("make", "input_size"),
+    [
+        (lambda: cifar_resnet(8, shortcut="none"), 32),
+        (lambda: cifar_resnet(8, shortcut="A"), 32),
+        (lambda: cifar_resnet(11, bottleneck=True, shortcut="C"), 28),
+        (lambda: resnet(18), 64),
+        (lambda: resnet(50, pool="caffe"), 64),
+    ],
+    ids=["plain", "A", "C", "basic", "bottleneck"],
+)
+def test_the_activations_are_what_the_forward_pass_leaves_in_memory(make: Any, input_size: int) -> None:
+    net = make().train()
+    x = torch.randn(1, 3, input_size, input_size)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        logits = net(x)
+    left = sum(event.self_cpu_memory_usage for event in profiler.key_averages())
+    assert size_of(net, input_size).activation_bytes == pytest.approx(left + x.nbytes - logits.nbytes, rel=1e-3)
+
+
+def test_a_stage_that_computes_again_keeps_the_inputs_of_its_blocks() -> None:
+    with torch.device("meta"):
+        net = cifar_resnet(14).checkpoint_activations()
+    kept = {stage.stage: stage.activation_bytes for stage in size_of(net, 32).stages}
+    assert kept["layer1"] == maps_bytes(16, 32)  # the first block's input is the stem's
+    assert kept["layer2"] == maps_bytes(16, 32) + maps_bytes(32, 16)
+    assert net.layer1.activation_checkpointing
+
+
+def test_activations_are_counted_where_one_map_has_one_place() -> None:
+    with torch.device("meta"):
+        size = size_of(resnet(18), 32)
+    assert size.stages[-2].output == (1, 1)
+    assert size.stages[-2].activation_bytes == 8 * maps_bytes(512, 1) + 5 * 512 * 8 + maps_bytes(512, 1)
+
+
+def open_everywhere(net: ResNet) -> ResNet:
+    """Every path lets gradients through: positive weights, and means in the place of maxima."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+    if "maxpool" in dict(net.named_children()):
+        net.maxpool = nn.AvgPool2d(net.maxpool.kernel_size, net.maxpool.stride, net.maxpool.padding)
+    return net.double().eval()
+
+
+def extent(net: ResNet, last: str, input_size: int) -> tuple[int, int]:
+    """Pixels a side between the outermost ones that move the middle place of the output of ``last``."""
+    x = torch.ones(1, 3, input_size, input_size, dtype=torch.float64, requires_grad=True)
+    out: Any = x
+    for name, child in net.named_children():
+        out = child(out)
+        if name == last:
+            break
+    middle = out.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(out[0, :, middle, middle].sum(), x)
+    rows, columns = torch.nonzero(gradient[0].abs().sum(0), as_tuple=True)
+    assert 0 < int(rows.min()) <= int(rows.max()) < input_size - 1
+    return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "input_size"),
+    [
+        (lambda: cifar_resnet(8, width=4, shortcut="none"), 128),
+        (lambda: cifar_resnet(14, width=4), 192),
+        (lambda: cifar_resnet(20, width=4, bottleneck=True), 128),
+        (lambda: cifar_resnet(20, width=4, bottleneck=True, stride_on="3x3"), 128),
+        (lambda: resnet(18, width=4), 640),
+        (lambda: resnet(50, width=4), 640),
+        (lambda: resnet(50, width=4, stride_on="3x3"), 640),
+    ],
+    ids=["plain", "basic", "bottleneck", "bottleneck v1.5", "resnet18", "resnet50", "resnet50 v1.5"],
+)
+def test_a_receptive_field_is_as_far_as_gradients_reach(make: Any, input_size: int) -> None:
+    net = open_everywhere(make())
+    modules = ["conv1", *(name for name, _ in net.named_children() if name.startswith("layer"))]
+    stages = size_of(net, input_size).stages
+    for module, stage in zip(modules, stages[:-1], strict=True):
+        assert extent(net, module, input_size) == (stage.receptive_field,) * 2, stage.stage
+
+
+def test_the_classifier_sees_the_whole_last_map() -> None:
+    stages = size_of(*built("50-B")).stages
+    assert stages[-2].receptive_field == 483
+    assert stages[-1].receptive_field == 483 + 6 * 32

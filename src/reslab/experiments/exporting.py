@@ -1,5 +1,6 @@
 """Weights to other libraries."""
 
+import shutil
 from pathlib import Path
 
 import safetensors.torch
@@ -46,8 +47,12 @@ def export_weights(weights: Weights, target: Target, out: Path) -> list[Path]:
         facts = {**facts_of_weights(architecture, inputs, weights.classes), "step": weights.step}
         checkpoint.write(out, {checkpoint.MODEL: tensors, checkpoint.FORM: inputs.tensors()}, facts, said)
         return sorted(out.iterdir())
-    if target == "timm":
-        assert contract is not None
-        write_json(out / CONFIG, timm_config(architecture, contract, weights.classes))
-    write_bytes(out / WEIGHTS[0], safetensors.torch.save(tensors, {checkpoint.HEADER: said}))
+    try:
+        if target == "timm":
+            assert contract is not None
+            write_json(out / CONFIG, timm_config(architecture, contract, weights.classes))
+        write_bytes(out / WEIGHTS[0], safetensors.torch.save(tensors, {checkpoint.HEADER: said}))
+    except BaseException:  # half of it would be taken for the whole
+        shutil.rmtree(out, ignore_errors=True)
+        raise
     return sorted(out.iterdir())

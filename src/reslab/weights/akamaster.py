@@ -57,7 +57,9 @@ def _identify(tensors: Tensors, place: object) -> Architecture:
     shortcut: Kind = "B" if any(".downsample." in name for name in tensors) else "A"
     width, classes = stem.shape[0], head.shape[0]
     if not blocks or width % 2:
-        raise DataError(f"{place} has {len(blocks)} blocks of {width} filters in its first stage, as no such network has")
+        raise DataError(
+            f"{place} has {len(blocks)} blocks of {width} filters in its first stage, as no such network has"
+        )
     return cifar(depth, shortcut=shortcut, block="basic", stride_on="1x1", width=width, classes=classes, bn_eps=1e-5)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reslab.core.contract import CONTRACTS
 from reslab.core.errors import DataError
+from reslab.core.text import few
 from reslab.models.architecture import imagenet
 from reslab.weights.caffe_names import caffe_layer_names
 from reslab.weights.imported import Imported
@@ -59,8 +60,10 @@ def from_caffe(tensors: Tensors, place: object) -> Imported:
 
     def normalisation(name: str) -> Normalisation:
         scale = re.sub("^bn", "scale", name)
-        total = blob(f"{name}.2").flatten()[0]
-        factor = 1 / total if total else torch.zeros(())  # as Caffe has it
+        total = blob(f"{name}.2")
+        if total.numel() != 1:
+            raise DataError(f"{place}: the blob {name}.2 has {total.numel()} values instead of 1")
+        factor = 1 / total.flatten() if total.any() else torch.zeros(1)  # as Caffe has it
         return Normalisation(
             blob(f"{scale}.0"), blob(f"{scale}.1"), blob(f"{name}.0") * factor, blob(f"{name}.1") * factor
         )
@@ -89,11 +92,12 @@ def assembled(
     if depth is None:
         raise DataError(f"{place} has none of the layers that end conv4_x in the authors' ResNet-50, 101 or 152")
     names, ours = caffe_layer_names(depth), Tensors()
+    _refuse_others(layers, set(names.values()), place)
     biases: dict[str, Tensor] = {}
     for module, name in names.items():
         if name.startswith("bn"):
             norm = normalisation(name)
-            mean = norm.mean - biases.pop(name, torch.zeros(()))
+            mean = _without(norm.mean, biases.pop(name, torch.zeros_like(norm.mean)), name, place)
             parts = {"weight": norm.weight, "bias": norm.bias, "running_mean": mean, "running_var": norm.variance}
             ours |= {f"{module}.{part}": tensor for part, tensor in parts.items()}
             continue
@@ -103,6 +107,21 @@ def assembled(
             ours["fc.bias"] = bias.flatten()
         elif bias is not None:
             biases[re.sub("^res", "bn", name) if name != "conv1" else "bn_conv1"] = bias.flatten()
+    if ours["fc.weight"].dim() != 2:
+        raise DataError(f"{place}: the weights of fc1000 have {ours['fc.weight'].dim()} axes instead of 2")
     classes = ours["fc.weight"].shape[0]
     architecture = imagenet(depth, shortcut="B", stride_on="1x1", pool="caffe", width=64, classes=classes, bn_eps=1e-5)
     return Imported(architecture, fitted(ours, architecture, place), CONTRACTS["caffe"])
+
+
+def _refuse_others(layers: set[str], names: set[str], place: object) -> None:
+    known = names | {re.sub("^bn", "scale", name) for name in names}
+    if others := sorted(layers - known):
+        raise DataError(f"{place} has layers that the authors' network has not: {few([name[:80] for name in others])}")
+
+
+def _without(mean: Tensor, bias: Tensor, name: str, place: object) -> Tensor:
+    """The running mean once the bias in front of it is gone."""
+    if bias.shape != mean.shape:
+        raise DataError(f"{place}: {name} has a mean of {tuple(mean.shape)} behind a bias of {tuple(bias.shape)}")
+    return mean - bias

@@ -95,7 +95,8 @@ def _read(path: Path) -> Any:
         _refuse_bombs(path, sum(member.file_size for member in members))
         if members and all(member.filename.endswith(".npy") for member in members):
             return _read_npz(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as stream:  # of a path, torch believes the name
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _refuse_bombs(path: Path, total: int) -> None:
@@ -144,6 +145,6 @@ def _why(error: Exception) -> str:
     text = str(error).strip()
     if wanted := re.search(r"GLOBAL (\S+)", text):
         return f"it holds more than tensors: {printable(wanted[1][:80])}, which was not run"
-    if not text or not isinstance(error, SPEAKING) or "weights_only" in text:
-        return "it is damaged, or no file of tensors"
+    if not text or not isinstance(error, SPEAKING) or "weights_only" in text or "allow_pickle" in text:
+        return "it is damaged, or holds more than tensors, and nothing in it was run"
     return printable(text.splitlines()[0][:200])

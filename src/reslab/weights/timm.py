@@ -27,6 +27,13 @@ class _Preparation(pydantic.BaseModel):
     mean: Channels
     std: Channels
 
+    @pydantic.field_validator("input_size")
+    @classmethod
+    def _is_square(cls, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        if size[1] != size[2]:
+            raise ValueError(f"{size[1]}x{size[2]} pixels are not square")
+        return size
+
 
 def from_timm(place: Path) -> Imported:
     """Weights of ``timm.create_model("resnet50")`` and its like.
