@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = blocks("python")
+    example = blocks("python")[0]
     assert len(example.strip().splitlines()) <= 10
     shortened = example.replace("steps=200", "steps=2")
     assert shortened != example
@@ -28,6 +28,13 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert re.search(r"test error \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\], n=2000\n", printed)
     assert "ResNet-34 has 21,797,672 parameters" in printed
+
+
+def test_the_second_example_prints_the_maps_of_four_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("python")[1], "README.md", "exec"), {})  # noqa: S102 our own README
+    printed = capsys.readouterr().out
+    assert "'conv2_x': (1, 256, 56, 56)" in printed
+    assert "'conv5_x': (1, 2048, 7, 7)" in printed
 
 
 def test_the_generated_parts_are_up_to_date() -> None:
@@ -68,6 +75,8 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "report.html").exists()
     assert (tmp_path / "dogs" / "report.html").exists()
     assert (tmp_path / "dogs" / "sheet.png").exists()
+    assert (tmp_path / "resnet50.svg").exists()
+    assert (tmp_path / "dogs-timm" / "config.json").exists()
 
 
 @pytest.mark.slow

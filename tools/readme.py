@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "degradation-embedded"
 FIGURE = ROOT / "docs" / "demo.png"
 SPEED = ROOT / "results" / "speed"
+PUBLISHED = ROOT / "results" / "published.json"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -64,6 +65,26 @@ def speed_table(found: dict[str, Any]) -> str:
     advice = "".join(f"- {sentence}\n" for sentence in speed_sentences(found))
     table = markdown_table(SPEED_HEADINGS, speed_rows(found))
     return f"`{speed_command(found)}`\n\n{table}\n{speed_place(found)}.\n\n{advice}"
+
+
+def published_table() -> str:
+    """Published weights: what `reslab evaluate` says of them, and what their authors did."""
+    found = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    rows = [
+        (
+            row["weights"],
+            row["model"],
+            f"{row['n']:,} {row['pictures']}",
+            f"{row['error']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]",
+            f"{row['top5_error']:.2f}",
+            row["published"],
+        )
+        for row in found["rows"]
+    ]
+    place = found["environment"]
+    headings = ("weights", "network", "pictures", "error %, one view, fp32", "top-5 error %", "published %")
+    table = markdown_table(headings, rows)
+    return f"{table}\n{place['processor']}, torch {place['torch']}; by `python tools/published.py`.\n"
 
 
 def kinds_table() -> str:
@@ -103,12 +124,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     runs = finished(find_runs([RUNS]))
-    readme, speed, photographs = ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "photographs.md"
+    readme, docs = ROOT / "README.md", ROOT / "docs"
     parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "deviations": as_markdown(list(LEDGER))}
     wanted = {
         readme: generated(readme, parts),
-        speed: generated(speed, {"speed": speed_tables()}),
-        photographs: generated(photographs, {"kinds": kinds_table()}),
+        docs / "speed.md": generated(docs / "speed.md", {"speed": speed_tables()}),
+        docs / "photographs.md": generated(docs / "photographs.md", {"kinds": kinds_table()}),
+        docs / "weights.md": generated(docs / "weights.md", {"published": published_table()}),
     }
     if options.check:
         stale = [path.name for path, text in wanted.items() if text != path.read_text(encoding="utf-8")]

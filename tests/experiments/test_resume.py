@@ -75,6 +75,13 @@ def unbroken(carry_out: Session, tmp_path_factory: pytest.TempPathFactory) -> di
     return numbers_of(run)
 
 
+def test_activation_checkpointing_changes_no_bit_of_a_run(
+    carry_out: Session, unbroken: dict[str, Any], tmp_path: Path
+) -> None:
+    assert carry_out(tmp_path / "run", activation_checkpointing=True).signal is None
+    assert differences(unbroken, numbers_of(tmp_path / "run")) == set()
+
+
 def broken(carry_out: Session, run: Path, *stops: int, workers: int = 0, **options: Any) -> dict[str, Any]:
     for stop in stops:
         outcome = carry_out(run, notify=StopAt(stop), resume=stop != stops[0], workers=workers, **options)

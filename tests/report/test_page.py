@@ -123,4 +123,9 @@ def test_the_ledger_shows_what_touches_the_runs(make_run: Maker) -> None:
     narrow = finished([make_run("cifar-resnet56", 7, 0, width=8)])[0].experiment
     assert {"pictures", "width", "length"} <= {line.topic for line in deviations([narrow])}
     assert not {"pictures", "width", "length", "classes"} & {line.topic for line in deviations([paper])}
+    blocks = {"blocks", "a bottleneck's stride", "first pooling", "batch normalisation's epsilon"}
+    assert not blocks & {line.topic for line in deviations([paper])}
+    changed = paper.but({"model": {"name": "cifar-bottleneck29", "stride_on": "3x3", "bn_eps": 1e-3}})
+    assert blocks - {"first pooling"} <= {line.topic for line in deviations([changed])}
+    assert "first pooling" in {line.topic for line in deviations([paper.but({"model": {"name": "resnet18"}})])}
     assert len({line.topic for line in LEDGER}) == len(LEDGER)

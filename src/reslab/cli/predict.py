@@ -117,7 +117,12 @@ def _draw(predictions: "list[Prediction]", total: int, figure: Path) -> None:
     from reslab.report.contact import Shown, contact_sheet
 
     entries = [
-        Shown(prediction.picture, picture_thumbnail(prediction.path), prediction.answers, prediction.error)
+        Shown(
+            prediction.picture,
+            picture_thumbnail(prediction.path),
+            tuple((title_of(name), probability) for name, probability in prediction.answers),
+            prediction.error,
+        )
         for prediction in predictions
     ]
     contact_sheet(entries, figure, total)

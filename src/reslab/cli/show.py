@@ -107,7 +107,8 @@ def _about(text: str) -> str:
     name = parse_name(text)
     place = "section 4.2, CIFAR-10" if name.family == "cifar" else "Table 1, ImageNet"
     kind = f"residual, option {name.shortcut(None)}" if name.residual else "plain"
-    return f"{name.depth} weighted layers, {kind} ({place})"
+    blocks = ", bottlenecks" if name.bottleneck else ""
+    return f"{name.depth} weighted layers{blocks}, {kind} ({place})"
 
 
 def _show_experiment(name: str, scale: str, *, as_json: bool) -> None:

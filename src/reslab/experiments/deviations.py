@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.experiment import Experiment, Photographs, Recipe
-from reslab.experiments.names import CLASSES, WIDTHS, parse_name
+from reslab.experiments.names import CLASSES, WIDTHS, architecture_of
 from reslab.experiments.recipes import PAPER_CIFAR, PAPER_IMAGENET
+from reslab.models.architecture import BN_EPS, Architecture
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,12 @@ def _paper(experiment: Experiment) -> Recipe:
     return PAPER_IMAGENET if _photographs(experiment) else PAPER_CIFAR
 
 
+def _network(experiment: Experiment) -> Architecture:
+    return architecture_of(experiment.model)
+
+
 def _narrow(experiment: Experiment) -> bool:
-    return experiment.model.width not in (None, WIDTHS[parse_name(experiment.model.name).family])
+    return _network(experiment).width != WIDTHS[_network(experiment).family]
 
 
 LEDGER: Final[tuple[Deviation, ...]] = (
@@ -114,6 +119,30 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         f"{WIDTHS['cifar']} filters in the first stage (section 4.2), {WIDTHS['imagenet']} on ImageNet (Table 1)",
         "another width: fewer filters train sooner",
         _narrow,
+    ),
+    Deviation(
+        "blocks",
+        "CIFAR networks of basic blocks, 6n+2 layers (section 4.2)",
+        "bottlenecks, 9n+2 layers: what ImageNet's deep networks have, at a small scale",
+        lambda experiment: _network(experiment).family == "cifar" and _network(experiment).block == "bottleneck",
+    ),
+    Deviation(
+        "a bottleneck's stride",
+        "in the first 1x1, says the authors' release",
+        "in the 3x3 (v1.5): more multiply-adds, the same parameters",
+        lambda experiment: _network(experiment).stride_on == "3x3",
+    ),
+    Deviation(
+        "first pooling",
+        "3x3, stride 2; the authors' release pads nothing and cuts the last window short",
+        "padded by one pixel, as the field does: the same size, shifted by a pixel (--pool caffe: as released)",
+        lambda experiment: _network(experiment).pool == "pad1",
+    ),
+    Deviation(
+        "batch normalisation's epsilon",
+        "not said; Caffe's default is 1e-5",
+        "another",
+        lambda experiment: experiment.model.bn_eps != BN_EPS,
     ),
     Deviation(
         "batch normalisation's group",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reslab.core.imagenet import title_of
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shortened, shown
 
@@ -38,7 +39,9 @@ def _networks_down(runs: Sequence[FinishedRun]) -> ByClass:
     if not equal:
         rows.append(("n", "", *(f"{n:,}" for n in sizes)))
     note = f"n = {sizes[0]:,} pictures a class." if equal else "n: pictures of the class."
-    return ByClass(("network", "seed", *(shortened(shown(name), NAME) for name in classes)), tuple(rows), note)
+    return ByClass(
+        ("network", "seed", *(shortened(shown(title_of(name)), NAME) for name in classes)), tuple(rows), note
+    )
 
 
 def _classes_down(runs: Sequence[FinishedRun]) -> ByClass:
@@ -47,10 +50,7 @@ def _classes_down(runs: Sequence[FinishedRun]) -> ByClass:
         mean = " by the mean of the networks" if len(runs) > 1 else ""
         note = f"Shown are the {WORST} classes with the largest errors{mean}, of {len(classes):,}. {note}"
         classes = sorted(classes, key=lambda name: -_mean_error(runs, name))[:WORST]
-    rows = [
-        (shortened(shown(name), NAME), f"{_n(runs, name):,}", *(_with_interval(run, name) for run in runs))
-        for name in classes
-    ]
+    rows = [(_title(name), f"{_n(runs, name):,}", *(_with_interval(run, name) for run in runs)) for name in classes]
     columns = (f"{run.title}, seed {run.experiment.seed}" for run in runs)
     return ByClass(("class", "n", *columns), tuple(rows), note)
 
@@ -72,3 +72,7 @@ def _with_interval(run: FinishedRun, name: str) -> str:
 def _mean_error(runs: Sequence[FinishedRun], name: str) -> float:
     found = [run.result["by_class"].get(name) for run in runs]
     return statistics.mean(float(one["error"]) for one in found if one)
+
+
+def _title(name: str) -> str:
+    return shortened(shown(title_of(name)), NAME)

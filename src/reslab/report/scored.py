@@ -12,6 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from reslab.core.errors import RunError
+from reslab.core.imagenet import title_of
 from reslab.core.rundir import Record, read_record
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shown
@@ -79,7 +80,7 @@ def read_scored(run: FinishedRun) -> Scored | None:
     if int((answers == labels).sum()) != facts["hits"]:
         raise RunError(f"{scores} is damaged: its hits are not the {facts['hits']} of protocol.json")
     mistakes = _mistakes(worst) if worst.exists() else None
-    classes = tuple(shown(str(name)) for name in facts["classes"])
+    classes = tuple(shown(title_of(str(name))) for name in facts["classes"])
     certainty = np.clip(probabilities.max(axis=1), 0, 1)
     return Scored(classes, labels, answers, certainty, mistakes, _is_own(facts, run))
 
@@ -127,8 +128,8 @@ def _mistake(entry: dict[str, Any]) -> Mistake:
         raise binascii.Error("a thumbnail is not a JPEG")
     return Mistake(
         picture=shown(str(entry["picture"])),
-        label=shown(str(entry["label"])),
-        answer=shown(str(entry["answer"])),
+        label=shown(title_of(str(entry["label"]))),
+        answer=shown(title_of(str(entry["answer"]))),
         probability=float(entry["probability"]),
         label_probability=float(entry["label_probability"]),
         thumbnail=entry["thumbnail"],

@@ -15,6 +15,7 @@ from reslab.weights.layout import fitted, identify
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
+DIGITS: Final = 9  # behind the point: 255 times 0.224 is then 57.12, as torchvision's contract has it
 UNSAID: Final = "there is no config.json beside it: taken are torchvision's mean and std, and a shorter side of 256"
 
 
@@ -122,5 +123,5 @@ def _crop_pct(contract: Contract) -> float:
 
 
 def _scaled(values: Channels) -> Channels:
-    red, green, blue = (255 * value for value in values)
+    red, green, blue = (round(255 * value, DIGITS) for value in values)
     return red, green, blue
