@@ -13,8 +13,10 @@ import reslab.models.blocks
 from reslab.core.errors import SpecError
 from reslab.models.blocks import BasicBlock, Block, Bottleneck
 from reslab.models.init import initialise
-from reslab.models.resnet import ResNet, cifar_resnet, cifar_stem, imagenet_stem, resnet
-from reslab.models.shortcuts import Kind, ZeroPad
+from reslab.models.network import ResNet
+from reslab.models.resnet import cifar_resnet, cifar_stem, imagenet_stem, resnet
+from reslab.models.architecture import Kind
+from reslab.models.shortcuts import ZeroPad
 
 ROOM = Path(reslab.models.blocks.__file__).parent
 KINDS: tuple[Kind, ...] = ("none", "A", "B", "C")

@@ -135,7 +135,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "first pooling",
         "3x3, stride 2; the authors' release pads nothing and cuts the last window short",
-        "padded by one pixel, as the field does: the same size, shifted by a pixel (--pool caffe: as released)",
+        "a border of one pixel, as the field does: the same size, shifted by a pixel (--pool caffe: as released)",
         lambda experiment: _network(experiment).pool == "pad1",
     ),
     Deviation(

@@ -39,9 +39,7 @@ def _networks_down(runs: Sequence[FinishedRun]) -> ByClass:
     if not equal:
         rows.append(("n", "", *(f"{n:,}" for n in sizes)))
     note = f"n = {sizes[0]:,} pictures a class." if equal else "n: pictures of the class."
-    return ByClass(
-        ("network", "seed", *(shortened(shown(title_of(name)), NAME) for name in classes)), tuple(rows), note
-    )
+    return ByClass(("network", "seed", *(_title(name) for name in classes)), tuple(rows), note)
 
 
 def _classes_down(runs: Sequence[FinishedRun]) -> ByClass:
