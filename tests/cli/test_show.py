@@ -29,7 +29,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
         (("resnet50", "--stride-on", "3x3"), 25_557_032, 4_089_184_256),
         (("resnet152", "--shortcut", "C"), 107_335_720, 20_736_376_832),
         (("cifar-resnet110", "--shortcut", "B"), 1_730_714, 253_149_824),
-        (("cifar-resnet1202",), 19_421_274, 2_829_238_912),
+        pytest.param(("cifar-resnet1202",), 19_421_274, 2_829_238_912, marks=pytest.mark.slow),
     ],
 )
 def test_sizes_are_the_papers(

@@ -21,6 +21,7 @@ MEAN: Final = (0.485, 0.456, 0.406)  # theirs, of pixels in [0, 1]: ImageNet's, 
 STD: Final = (0.229, 0.224, 0.225)
 PAD: Final = 4
 SIDE: Final = 32
+MOST_BLOCKS: Final = 1_000  # a stage; the paper's 1202 layers have 200
 CIFAR10_CLASSES: Final = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
@@ -56,7 +57,7 @@ def _identify(tensors: Tensors, place: object) -> Architecture:
     depth = 6 * len(blocks) + 2
     shortcut: Kind = "B" if any(".downsample." in name for name in tensors) else "A"
     width, classes = stem.shape[0], head.shape[0]
-    if not blocks or width % 2:
+    if not 0 < len(blocks) <= MOST_BLOCKS or width % 2:
         raise DataError(
             f"{place} has {len(blocks)} blocks of {width} filters in its first stage, as no such network has"
         )

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import pydantic
 
 from reslab.core.errors import DataError
 from reslab.core.files import canonical_json
 from reslab.models.architecture import Architecture
+
+MOST: Final = {"depth": 10_000, "width": 8_192, "bn_eps": 1}  # of what a file may say; the paper's largest: 1202, 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ def parse_fingerprint(text: str, place: object) -> Fingerprint:
     except (ValueError, RecursionError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else "no JSON"
         raise DataError(f"{place}: its fingerprint is damaged: {why}") from None
+    for name, most in MOST.items():
+        if (value := getattr(found.architecture, name)) > most:
+            raise DataError(f"{place}: its fingerprint is damaged: a {name} of {value:.6g}; at most {most:,} is read")
     if len(found.classes) != found.architecture.classes:
         raise DataError(
             f"{place}: its fingerprint is damaged: {found.architecture.classes} outputs, {len(found.classes)} classes"
