@@ -152,7 +152,13 @@ def test_an_architecture_that_contradicts_itself_is_refused() -> None:
     good = resnet(50, width=8).architecture
     assert good is not None
     fields = {name: getattr(good, name) for name in Architecture.__dataclass_fields__}
-    for wrong in ({"stride_on": None}, {"pool": None}, {"block": "basic"}, {"family": "cifar", "depth": 29}):
+    for wrong in (
+        {"stride_on": None},
+        {"pool": None},
+        {"block": "basic"},
+        {"depth": 34},
+        {"family": "cifar", "depth": 29},
+    ):
         with pytest.raises(SpecError):
             Architecture(**{**fields, **wrong})
 

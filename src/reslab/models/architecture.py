@@ -59,6 +59,10 @@ class Architecture:
         for name, value in (("width", self.width), ("classes", self.classes), ("bn_eps", self.bn_eps)):
             if not value > 0:
                 raise SpecError(f"{name} must be positive, not {value}")
+        if self.family == "imagenet" and self.block != DEPTHS[self.depth][0]:
+            raise SpecError(
+                f"the {self.depth} layers of Table 1 are of {DEPTHS[self.depth][0]} blocks, not {self.block}"
+            )
         if (self.stride_on is None) != (self.block == "basic") or (self.pool is None) != (self.family == "cifar"):
             raise SpecError("stride_on is for bottlenecks, and only for them, as pool is for ImageNet's networks")
 

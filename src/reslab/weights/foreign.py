@@ -79,9 +79,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file begins as a safetensors file does: eight bytes of length, then JSON."""
-    with path.open("rb") as stream:
-        return stream.read(9)[8:] == b"{"
+    """Whether the file begins as a safetensors file does: eight bytes of length, then JSON.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(9)[8:] == b"{"
+    except OSError as error:
+        raise DataError(f"cannot read the weights in {path}: {_why(error)}") from None
 
 
 def _read(path: Path) -> Any:
