@@ -22,7 +22,6 @@ from tests.hostile import nobody
 from tests.picture_bytes import image, saved
 
 from reslab.cli.app import run
-from reslab.core.rundir import RunDirectory
 from reslab.data import photographs
 from reslab.data.decode import decode
 from reslab.data.source import load

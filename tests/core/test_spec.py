@@ -76,7 +76,9 @@ def test_the_order_of_keys_does_not_matter() -> None:
 
 def test_defaults_are_written_out_with_sorted_keys_and_no_spaces() -> None:
     text = Experiment.parse(MINIMAL).canonical_json()
-    assert text.startswith('{"data":"cifar10","model":{"bn_eps":1e-05,"name":"cifar-resnet20","pool":"pad1","shortcut":null,')
+    assert text.startswith(
+        '{"data":"cifar10","model":{"bn_eps":1e-05,"name":"cifar-resnet20","pool":"pad1","shortcut":null,'
+    )
     assert '"optim":{"decay":"conv_fc_weights","lr":0.1,"momentum":0.9,"weight_decay":0.0001}' in text
     assert " " not in text
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 import reslab.models.blocks
 from reslab.core.errors import SpecError
+from reslab.models.architecture import Kind
 from reslab.models.blocks import BasicBlock, Block, Bottleneck
 from reslab.models.init import initialise
 from reslab.models.network import ResNet
 from reslab.models.resnet import cifar_resnet, cifar_stem, imagenet_stem, resnet
-from reslab.models.architecture import Kind
 from reslab.models.shortcuts import ZeroPad
 
 ROOM = Path(reslab.models.blocks.__file__).parent
