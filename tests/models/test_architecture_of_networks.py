@@ -92,9 +92,14 @@ def test_bottlenecks_have_option_b_by_default_and_basic_blocks_of_cifar_a() -> N
             lambda: cifar_resnet(28, bottleneck=True),
             "a CIFAR network of bottlenecks has 9n+2 layers (11, 20, 29, ...), not 28; the nearest is 29",
         ),
-        (lambda: resnet(18, width=0), "width must be positive, not 0"),
-        (lambda: resnet(18, classes=-1), "classes must be positive, not -1"),
-        (lambda: resnet(18, bn_eps=0.0), "bn_eps must be positive, not 0.0"),
+        (lambda: resnet(18, width=0), "width must be positive and at most 8,192, not 0"),
+        (lambda: resnet(18, width=4.5), "width must be positive and at most 8,192, not 4.5"),
+        (lambda: resnet(18, pool="max"), "unknown pool 'max' (choose from: pad1, caffe)"),
+        (lambda: resnet(50, stride_on="2x2"), "unknown stride_on '2x2'; did you mean '3x3'? (choose from: 1x1, 3x3)"),
+        (lambda: cifar_resnet(8, shortcut="b"), "unknown shortcut 'b' (choose from: none, A, B, C)"),
+        (lambda: cifar_resnet(8).replace_head(0), "classes must be positive, not 0"),
+        (lambda: resnet(18, classes=-1), "classes must be positive and at most 1,000,000, not -1"),
+        (lambda: resnet(18, bn_eps=0.0), "bn_eps must be positive and at most 1, not 0.0"),
     ],
 )
 def test_a_network_that_cannot_be_is_one_line(make: Any, line: str) -> None:
@@ -229,6 +234,17 @@ def test_activation_checkpointing_changes_no_bit_of_gradients_or_statistics(make
     assert plain.keys() == kept.keys()
     assert [name for name in plain if not torch.equal(plain[name], kept[name])] == []
     assert plain["layer1.0.bn1.num_batches_tracked"] == 1
+
+
+def test_a_graph_that_is_kept_is_computed_again_at_each_backward_pass() -> None:
+    found = []
+    for on in (False, True):
+        net = cifar_resnet(8).checkpoint_activations(on=on).train()
+        loss = net(noise(4, 3, 8, 8)).square().sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        found.append([*(p.grad for p in net.parameters()), net.layer1[0].bn1.running_mean])
+    assert all(torch.equal(plain, kept) for plain, kept in zip(*found, strict=True))
 
 
 def saved_bytes(net: ResNet) -> int:

@@ -131,7 +131,7 @@ def test_small_pictures_need_their_folder(tmp_path: Path) -> None:
     alone = read_weights(tmp_path / "ours" / "model.safetensors")
     assert (alone.architecture, alone.inputs) == (small_net(), None)
     assert read_weights(tmp_path / "ours").inputs is not None
-    with pytest.raises(DataError, match="does not say all of its network, pictures and classes"):
+    with pytest.raises(DataError, match="lacks the mean picture, which lies beside it: give its folder"):
         export_weights(alone, "safetensors", tmp_path / "out")
 
 
@@ -175,7 +175,7 @@ Act = Callable[[Weights, Path], object]
 def test_a_full_disk_leaves_nothing_behind(
     act: Act, ours: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("core.files", "training.checkpoint"):
+    for module in ("core.files", "training.checkpoint", "experiments.exporting"):
         monkeypatch.setattr(f"reslab.{module}.write_synced", full)
     with pytest.raises(StorageError, match=r"^the disk is full: cannot write"):
         act(ours, tmp_path / "out")

@@ -22,7 +22,7 @@ class NetworkFlags:
     """Which network.
 
     Args:
-        model: as `reslab list models` has it; cifar- networks in any depth 6n+2.
+        model: as `reslab list models` has it; cifar- networks in any depth 6n+2 (of bottlenecks 9n+2).
         shortcut: A, B or C (none makes the plain network).
         stride_on: the bottleneck's convolution that strides.
         pool: pad1, or caffe as in the authors' released networks.

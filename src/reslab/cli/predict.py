@@ -53,6 +53,8 @@ def predict(
 
     paths = find_pictures(pictures)
     taken = (held or HeldFlags()).held(read_weights(weights, progress().warned))
+    for conflict in taken.forced:
+        say(f"reslab: forced: {printable(str(weights))} has {conflict}")
     answered = answer(taken, paths, top=top, precision=precision, device=device, workers=workers, notify=progress())
     kept: list[Prediction] = []
     bad = 0

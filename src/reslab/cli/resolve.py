@@ -44,7 +44,7 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
 
     base = _base(asked, source, weights)
     if asked.start.begin is None and asked.start.given():
-        raise SpecError("--freeze and --body-rate are for training that begins from weights: give --from")
+        raise SpecError("--freeze, --body-rate and --force are for training that begins from weights: give --from")
     photographs = asked.photographs.given()
     if "held_out" in photographs and isinstance(source, PictureFolder) and source.halved:
         raise SpecError("--held-out has no effect on a folder that has train/ and val/")
@@ -97,7 +97,7 @@ def _from_weights(weights: "Weights", base: Mapping[str, Any]) -> dict[str, Any]
 
 def _refuse_what_is_not_said(asked: Asked, source: "Source", weights: "Weights", stated: Mapping[str, Any]) -> None:
     contract = stated.get("recipe", {}).get("photographs", {}).get("contract")
-    silent = weights.photographs is None and asked.photographs.preprocessing is None and not contract
+    silent = weights.inputs is None and asked.photographs.preprocessing is None and not contract
     if source.name == "folder" and silent:
         raise SpecError(
             f"{weights.place} does not say how its pictures were prepared: --preprocessing paper, torchvision or caffe"

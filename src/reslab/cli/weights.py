@@ -41,13 +41,13 @@ def import_(
         classes: a text file with a name a line, where the weights do not name them.
         json: print one JSON document.
     """
-    from reslab.experiments.importing import Known, import_weights, inspect_weights
+    from reslab.experiments.importing import Known, describe_weights, import_weights
 
     contract = None if preprocessing is None else named_contract(preprocessing)
     known = Known(contract, shorter_side, crop, None if classes is None else _names(classes))
-    import_weights(library, file, out, known, progress().warned)
-    _print(inspect_weights(out), as_json=json)
-    say(f"kept in {out}")
+    kept = import_weights(library, file, out, known, progress().warned)
+    _print(describe_weights(kept), as_json=json)
+    say(f"kept in {printable(str(out))}")
 
 
 def inspect(file: Path, /, *, json: bool = False) -> None:
@@ -92,10 +92,13 @@ def export(
 
 def _names(file: Path) -> tuple[str, ...]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the classes in {file}: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise DataError(f"{file} names no classes: a name a line")
+    return names
 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:

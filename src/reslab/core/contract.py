@@ -8,6 +8,7 @@ from reslab.core.errors import SpecError, unknown
 from reslab.core.spec import Spec
 
 Positive = Annotated[int, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=2**14)]  # pixels; ours: a view of that size takes 3 GB
 Channels = tuple[float, float, float]
 
 
@@ -21,8 +22,8 @@ class Contract(Spec):
     order: Literal["RGB", "BGR"] = "RGB"
     mean: Channels = (123.68, 116.779, 103.939)  # of ImageNet's training pixels in [0, 255], in this order of channels
     std: Channels = (1.0, 1.0, 1.0)  # section 3.4 subtracts the mean and divides by nothing
-    shorter_side: Positive = 256  # the authors' release: 256 for a crop of 224
-    crop: Positive = 224  # section 3.4
+    shorter_side: Side = 256  # the authors' release: 256 for a crop of 224
+    crop: Side = 224  # section 3.4
 
     @model_validator(mode="after")
     def _holds(self) -> "Contract":

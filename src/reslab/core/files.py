@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from reslab.core.errors import StorageError
 from reslab.core.units import bytes_text
 
+PARTIAL = ".partial-"  # begins the name of what is not there yet
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -70,6 +72,40 @@ def write_synced(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path, needed: int | None = None) -> Iterator[Path]:
+    """A folder to fill, which becomes ``target`` in one rename when all went well; else nothing is left of it.
+
+    Args:
+        target: a folder that is already there stays as it is, and the rename fails.
+        needed: how many bytes it takes, where known.
+
+    Raises:
+        StorageError: as `storing` says.
+    """
+    partial = target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    with storing(target, needed):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            sync_directory(partial)
+            partial.rename(target)
+            sync_directory(target.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Find out whether ``folder``, there or to be made, takes files, before hours of work are to be kept in it.
+
+    Raises:
+        StorageError: it does not.
+    """
+    with storing(folder):
+        there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        tempfile.TemporaryFile(dir=there).close()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

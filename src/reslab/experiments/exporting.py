@@ -1,12 +1,11 @@
 """Weights to other libraries."""
 
-import shutil
 from pathlib import Path
 
 import safetensors.torch
 
 from reslab.core.errors import RunError
-from reslab.core.files import write_bytes, write_json
+from reslab.core.files import whole_folder, write_json, write_synced
 from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.weights import Weights, complete, facts_of_weights, fingerprint
 from reslab.training import checkpoint
@@ -47,12 +46,9 @@ def export_weights(weights: Weights, target: Target, out: Path) -> list[Path]:
         facts = {**facts_of_weights(architecture, inputs, weights.classes), "step": weights.step}
         checkpoint.write(out, {checkpoint.MODEL: tensors, checkpoint.FORM: inputs.tensors()}, facts, said)
         return sorted(out.iterdir())
-    try:
+    with whole_folder(out) as partial:
         if target == "timm":
             assert contract is not None
-            write_json(out / CONFIG, timm_config(architecture, contract, weights.classes))
-        write_bytes(out / WEIGHTS[0], safetensors.torch.save(tensors, {checkpoint.HEADER: said}))
-    except BaseException:  # half of it would be taken for the whole
-        shutil.rmtree(out, ignore_errors=True)
-        raise
+            write_json(partial / CONFIG, timm_config(architecture, contract, weights.classes))
+        write_synced(partial / WEIGHTS[0], safetensors.torch.save(tensors, {checkpoint.HEADER: said}))
     return sorted(out.iterdir())

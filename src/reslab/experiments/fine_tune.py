@@ -12,7 +12,7 @@ from reslab.core.experiment import Experiment, Start
 from reslab.core.rundir import Record
 from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.names import architecture_of
-from reslab.experiments.weights import FORCED, Weights, conflicts_with
+from reslab.experiments.weights import Weights, conflicts_with, refusal
 from reslab.models.network import ResNet
 from reslab.weights.layout import COUNTER, Tensors, require_same
 
@@ -44,7 +44,7 @@ def require_fitting(weights: Weights, experiment: Experiment) -> None:
     """
     conflicts = _conflicts(weights, experiment)
     if conflicts and not (experiment.start and experiment.start.force):
-        raise DataError(f"{weights.place} has {conflicts[0]}{FORCED}")
+        raise DataError(refusal(weights, conflicts))
 
 
 def noted_start(weights: Weights, experiment: Experiment, warn: Callable[[str], None]) -> Record:

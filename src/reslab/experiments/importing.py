@@ -1,6 +1,7 @@
 """Weights from other libraries: what kind they are, and bringing them in."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from reslab.core.experiment import Photographs
 from reslab.core.files import sha256_file
 from reslab.core.imagenet import imagenet_classes
 from reslab.core.rundir import Record
+from reslab.core.text import printable
 from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs
 from reslab.experiments.weights import (
     Weights,
@@ -29,8 +31,8 @@ from reslab.weights.caffe import from_caffe
 from reslab.weights.foreign import is_safetensors, read_header, read_tensors
 from reslab.weights.imported import Imported
 from reslab.weights.keras import from_keras_tfjs, is_keras_tfjs
-from reslab.weights.layout import blueprint, fitted, identify
-from reslab.weights.timm import CONFIG, from_timm
+from reslab.weights.layout import blueprint, fitted, identify, require_usable
+from reslab.weights.timm import CONFIG, from_timm, weights_in
 
 Library = Literal["torchvision", "timm", "akamaster", "keras-tfjs", "caffe"]
 
@@ -78,9 +80,10 @@ def import_weights(library: Library, place: Path, out: Path, known: Known, warn:
     """
     if out.exists() or out.is_symlink():
         raise RunError(f"{out} is there already; take another --out")
-    found = IMPORTERS[library](place)
+    found = _read(library, place)
     inputs = _inputs(found, known)
     classes = _classes(found, known)
+    require_usable(found.tensors, place)
     for note in found.notes:
         warn(note)
     facts = {
@@ -93,6 +96,34 @@ def import_weights(library: Library, place: Path, out: Path, known: Known, warn:
     return read_weights(out)
 
 
+def _read(library: Library, place: Path) -> Imported:
+    """What the importer finds; a file that reslab wrote for a library says itself what it is of."""
+    file = weights_in(place) if library == "timm" and place.is_dir() else place
+    said = file.is_file() and is_safetensors(file) and checkpoint.HEADER in read_header(file)
+    if not said:
+        return IMPORTERS[library](place)
+    if library not in ("torchvision", "timm"):
+        raise DataError(f"{place} says that it is reslab's own: it is used as it is, or its folder")
+    weights = read_weights(file)
+    architecture, inputs = complete(weights)
+    if not isinstance(inputs, PhotoInputs):
+        raise DataError(f"{place} is of small pictures, which {library} has no networks for: use its own folder")
+    assert weights.tensors is not None
+    tensors = fitted(weights.tensors, architecture, place)
+    return Imported(architecture, tensors, inputs.settings.contract, weights.classes)
+
+
+def describe_weights(weights: Weights) -> Record:
+    """What weights that say what they are of say.
+
+    Raises:
+        DataError: they do not say it, or have other tensors.
+    """
+    architecture, inputs = complete(weights)
+    fitted(weights.tensors or {}, architecture, weights.place)
+    return {**_said("reslab", architecture, inputs, weights.classes), "sha256": weights.digest}
+
+
 def inspect_weights(place: Path) -> Record:
     """What a file or folder of weights is, as far as it says or shows it.
 
@@ -102,9 +133,7 @@ def inspect_weights(place: Path) -> Record:
     """
     kind = recognise(place)
     if kind == "reslab":
-        weights = read_weights(place)
-        architecture, inputs = complete(weights)
-        return {**_said(kind, architecture, inputs, weights.classes), "sha256": weights.digest}
+        return describe_weights(read_weights(place))
     found = IMPORTERS[kind](place)
     said = _said(kind, found.architecture, _inputs(found, Known()), found.classes)
     return {**said, "notes": list(found.notes), "sha256": sha256_file(place) if place.is_file() else None}
@@ -147,6 +176,9 @@ def _inputs(found: Imported, known: Known) -> Inputs:
         return SmallInputs(found.form)
     changed = prepared(known.preprocessing) if known.preprocessing else {}
     contract = found.form.but({**changed, **sides})
+    smallest = blueprint(found.architecture).smallest_input
+    if contract.crop < smallest:
+        raise SpecError(f"a crop of {contract.crop} is too small for this network: it takes {smallest} or more")
     scale = Photographs().scale
     low = max(scale[0], contract.crop)  # of training from these weights
     return PhotoInputs(Photographs(contract=contract, scale=(low, max(scale[1], low))))
@@ -155,9 +187,12 @@ def _inputs(found: Imported, known: Known) -> Inputs:
 def _classes(found: Imported, known: Known) -> tuple[str, ...]:
     outputs = found.architecture.classes
     usual = tuple(entry.wnid for entry in imagenet_classes())
-    classes = known.classes or found.classes or (usual if outputs == len(usual) else None)
+    guessed = usual if outputs == len(usual) else None
+    classes = next((names for names in (known.classes, found.classes, guessed) if names is not None), None)
     if classes is None:
         raise DataError(f"the weights do not name their {outputs} classes: --classes FILE, a name a line")
-    if len(classes) != outputs or len(set(classes)) != outputs:
-        raise SpecError(f"{len(set(classes))} different names of classes for a network of {outputs}")
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice or len(classes) != outputs:
+        doubled = f"; {printable(twice[0])} is there twice" if twice else ""
+        raise SpecError(f"{len(classes)} names of classes for a network of {outputs}{doubled}")
     return classes

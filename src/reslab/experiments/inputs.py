@@ -245,12 +245,27 @@ def inputs_for(pictures: Dataset, recipe: Recipe) -> Inputs:
 
 
 def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Inputs:
-    """The form that a checkpoint describes."""
-    if contract["form"] == "cifar":
-        std = contract["divide"]
-        return SmallInputs(CifarForm(tensors["mean"], contract["train"]["pad"], None if std is None else tuple(std)))
+    """The form that a checkpoint describes.
+
+    Raises:
+        DataError: it describes none.
+    """
+    if contract.get("form") == "cifar":
+        return SmallInputs(_stored_form(contract, tensors))
+    if contract.get("form") != "photographs" or "contract" not in contract:
+        raise DataError(f"the form of its pictures is {contract.get('form')!r}, which is none")
     settings = {key: value for key, value in contract.items() if key in Photographs.model_fields}
     return PhotoInputs(Photographs.parse(settings, "the checkpoint's preprocessing contract"))
+
+
+def _stored_form(contract: dict[str, Any], tensors: dict[str, Tensor]) -> CifarForm:
+    mean, std, pad = tensors.get("mean"), contract.get("divide"), contract.get("train", {}).get("pad")
+    if mean is None or mean.dim() != 3 or mean.shape[0] not in (1, 3) or mean.dtype != torch.float32:
+        raise DataError("the mean of its pictures is missing, or is no picture")
+    divides = std is None or (isinstance(std, list) and len(std) == len(mean) and all(value > 0 for value in std))
+    if not divides or not isinstance(pad, int) or pad < 0 or not mean.numel():
+        raise DataError(f"its pictures are divided by {std!r} and padded by {pad!r}, which cannot be")
+    return CifarForm(mean, pad, None if std is None else tuple(std))
 
 
 def _say_enlarged(batch: CropBatch, feed: Feed) -> None:

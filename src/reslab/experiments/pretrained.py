@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 
 from reslab.core.errors import DataError
-from reslab.experiments.weights import FORCED, complete, other_network, read_weights
+from reslab.experiments.weights import complete, other_network, read_weights, refusal
 from reslab.models.network import ResNet
 from reslab.models.resnet import build
 from reslab.weights.layout import fitted, fitted_to
@@ -47,7 +47,7 @@ def load_weights(net: ResNet, place: Place, *, force: bool = False) -> ResNet:
     weights = read_weights(Path(place))
     theirs, ours = weights.architecture, net.architecture
     if theirs is not None and ours is not None and theirs != ours and not force:
-        raise DataError(f"{place} has {other_network(theirs, ours)}{FORCED}")
+        raise DataError(refusal(weights, [other_network(theirs, ours)]))
     assert weights.tensors is not None
     name = "this network" if ours is None else ours.name
     net.load_state_dict(fitted_to(net.state_dict(), weights.tensors, place, name))

@@ -7,6 +7,7 @@ import torch
 
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
+from reslab.core.files import require_writable, sha256_text
 from reslab.core.rundir import RunDirectory
 from reslab.data.classes import match_classes
 from reslab.data.index import read_index
@@ -82,6 +83,7 @@ def evaluate_weights(
         DataError: the pictures do not fit the network or its classes, or one cannot be used; or the weights do not say
             what they are of.
         SpecError: the network's pictures are not tested by ``protocol``.
+        StorageError: the scores cannot be kept.
     """
     heard, place = notify or Notify(), choose_device(device)
     source = find_data(data)
@@ -96,11 +98,13 @@ def evaluate_weights(
     run = RunDirectory.open(weights.place) if (weights.place / "spec.json").exists() else None
     if run is not None:
         _warn_of_trained(run, source, pictures, heard)
-    feed = feed_for(pictures, place, workers, heard, notices)
-    scores = one_view(network.net, network.inputs, pictures, feed, precision, meaning)
     name = network.inputs.protocol
     kept = Kept(name, precision, network.classes, network.step, network.forced)
-    store_scores(scores, out or _folder(weights.place, run, pictures, kept), pictures, kept)
+    folder = out or _folder(weights.place, run, pictures, kept)
+    require_writable(folder)
+    feed = feed_for(pictures, place, workers, heard, notices)
+    scores = one_view(network.net, network.inputs, pictures, feed, precision, meaning)
+    store_scores(scores, folder, pictures, kept)
     return summarise(scores, network.classes, precision, name)
 
 
@@ -122,7 +126,7 @@ def _folder(place: Path, run: RunDirectory | None, pictures: Dataset, kept: Kept
     own = noted.get("data", {}).get(pictures.split) == pictures.digest
     changes = [] if own else [pictures.digest[:8]]
     changes += [] if kept.precision == "fp32" else [kept.precision]
-    changes += ["forced"] if kept.forced else []
+    changes += ["forced", sha256_text(" ".join(kept.forced))[:8]] if kept.forced else []
     scores = place / "scores" if place.is_dir() else place.with_name(f"{place.stem}-scores")
     return scores / "-".join([kept.protocol, pictures.split, *changes])
 

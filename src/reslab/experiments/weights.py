@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor
 
 from reslab.core.contract import Contract
-from reslab.core.errors import CheckpointError, DataError, SpecError
+from reslab.core.errors import CheckpointError, DataError, ReslabError, SpecError
 from reslab.core.experiment import ModelSpec, Photographs
 from reslab.core.files import sha256_file
 from reslab.core.listening import unheard
@@ -20,8 +20,6 @@ from reslab.training import checkpoint
 from reslab.training.checkpoint import FORM, HEADER, MANIFEST, MODEL, Checkpoint
 from reslab.weights.fingerprint import Fingerprint, parse_fingerprint
 from reslab.weights.foreign import is_safetensors, read_header, read_tensors
-
-FORCED: Final = "; to use them all the same, force it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +78,8 @@ def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
         return _of_file(place)
     if (place / MANIFEST).exists():
         return _of_checkpoint(place, checkpoint.read(place))
+    if not (place / "spec.json").exists() and (place / f"{MODEL}.safetensors").is_file():
+        return _of_file(place / f"{MODEL}.safetensors")
     run = RunDirectory.open(place)
     found = checkpoint.newest(run.checkpoints, warn)
     if found is None:
@@ -137,8 +137,13 @@ def hold(weights: Weights, held: Held) -> Weights:
         settings = inputs.settings.but({"contract": prepared(held.preprocessing)})
         inputs = PhotoInputs(settings)
     if conflicts and not held.force:
-        raise DataError(f"{weights.place} has {conflicts[0]}{FORCED}")
+        raise DataError(refusal(weights, conflicts))
     return replace(weights, architecture=asked, inputs=inputs, forced=tuple(conflicts))
+
+
+def refusal(weights: Weights, conflicts: list[str]) -> str:
+    """One line that names all in which weights are something else."""
+    return f"{weights.place} has {' and '.join(conflicts)}; to use them all the same, force it"
 
 
 def complete(weights: Weights) -> tuple[Architecture, Inputs]:
@@ -147,6 +152,8 @@ def complete(weights: Weights) -> tuple[Architecture, Inputs]:
     Raises:
         DataError: they do not say it.
     """
+    if weights.architecture is not None and weights.inputs is None:
+        raise DataError(f"{weights.place} lacks the mean picture, which lies beside it: give its folder")
     if weights.architecture is None or weights.inputs is None or weights.classes is None:
         raise DataError(
             f"{weights.place} does not say all of its network, pictures and classes: bring it in with"
@@ -163,9 +170,13 @@ def conflicts_with(weights: Weights, architecture: Architecture, photographs: Ph
         found += [other_network(weights.architecture, asked)] if asked != weights.architecture else []
     if photographs is not None and weights.photographs is not None:
         found += _other_preprocessing(weights.photographs.contract, photographs.contract)
-    if isinstance(weights.inputs, SmallInputs) and weights.inputs.form.std is not None and photographs is None:
-        std = ", ".join(f"{value:g}" for value in weights.inputs.form.std)
-        found.append(f"weights for pixels divided by {std}, and here nothing divides them")
+    small = weights.inputs.form if isinstance(weights.inputs, SmallInputs) else None
+    if small is not None and photographs is not None:
+        found.append("weights for small pictures, not for photographs")
+    if weights.photographs is not None and photographs is None:
+        found.append("weights for photographs, not for small pictures")
+    if small is not None and small.std is not None and photographs is None:
+        found.append(f"weights for pixels divided by {_text(list(small.std))}, and here nothing divides them")
     return found
 
 
@@ -197,17 +208,21 @@ def _of_checkpoint(place: Path, found: Checkpoint) -> Weights:
     try:
         model = ModelSpec.parse(facts["model"], str(found.path / "state.json"))
         classes = tuple(str(name) for name in facts["classes"])
+        if not classes:
+            raise DataError("it names no classes")
         inputs = stored_inputs(facts["preprocessing"], found.parts.get(FORM, {}))
         tensors, step = found.parts[MODEL], int(facts["step"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{found.path} is damaged: its state.json says too little: {error!r}") from None
+        why = error if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
+        raise CheckpointError(f"{found.path} is damaged: {why}") from None
     digest = sha256_file(found.path / f"{MODEL}.safetensors")
     return Weights(place, digest, tensors, architecture_of(model, len(classes)), inputs, classes, step)
 
 
 def _of_file(place: Path) -> Weights:
-    if not place.exists():
-        raise DataError(f"{place} does not exist; give a run, or a safetensors file")
+    if not place.is_file():
+        why = "is no plain file" if place.exists() else "does not exist"
+        raise DataError(f"{place} {why}; give a run, or a safetensors file")
     if not is_safetensors(place):
         raise DataError(f"{place} is not a safetensors file; `reslab weights import` reads those of other libraries")
     header, tensors = read_header(place).get(HEADER), read_tensors(place)
@@ -226,4 +241,4 @@ def _alone(preprocessing: Record, place: Path) -> Inputs | None:
     try:
         return stored_inputs(preprocessing, {})
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{place}: its fingerprint is damaged: {error!r}") from None
+        raise DataError(f"{place}: its fingerprint is damaged: {error}") from None

@@ -1,9 +1,9 @@
 """What a network is beside its weights, as a value; without torch."""
 
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from reslab.core.errors import SpecError
+from reslab.core.errors import SpecError, unknown
 
 Family = Literal["imagenet", "cifar"]
 BlockKind = Literal["basic", "bottleneck"]
@@ -11,6 +11,14 @@ Kind = Literal["none", "A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
 Pool = Literal["pad1", "caffe"]
 
+CHOICES: Final = {
+    "family": get_args(Family),
+    "block": get_args(BlockKind),
+    "shortcut": get_args(Kind),
+    "stride_on": (*get_args(StrideOn), None),
+    "pool": (*get_args(Pool), None),
+}
+MOST: Final = {"depth": 10_000, "width": 8_192, "classes": 10**6, "bn_eps": 1}  # ours: beyond any use, within memory
 BN_EPS: Final = 1e-5  # Caffe's and torch's default; the authors' released networks state none
 DEPTHS: Final[dict[int, tuple[BlockKind, tuple[int, ...]]]] = {  # Table 1
     18: ("basic", (2, 2, 2, 2)),
@@ -55,10 +63,14 @@ class Architecture:
     classes: int
 
     def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if (given := getattr(self, name)) not in choices:
+                raise SpecError(unknown(name, str(given), [choice for choice in choices if choice]))
         _check_depth(self.family, self.depth, self.block)
-        for name, value in (("width", self.width), ("classes", self.classes), ("bn_eps", self.bn_eps)):
-            if not value > 0:
-                raise SpecError(f"{name} must be positive, not {value}")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if not 0 < value <= most or (isinstance(value, float) and name != "bn_eps"):
+                raise SpecError(f"{name} must be positive and at most {most:,}, not {value}")
         if self.family == "imagenet" and self.block != DEPTHS[self.depth][0]:
             raise SpecError(
                 f"the {self.depth} layers of Table 1 are of {DEPTHS[self.depth][0]} blocks, not {self.block}"

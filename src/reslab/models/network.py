@@ -25,8 +25,9 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the last block's output."""
+        again = self.activation_checkpointing and torch.is_grad_enabled() and not torch.compiler.is_compiling()
         for block in self:
-            x = recomputed(block, x) if self.activation_checkpointing and torch.is_grad_enabled() else block(x)
+            x = recomputed(block, x) if again else block(x)
         return x
 
 
@@ -146,7 +147,12 @@ class ResNet(nn.Sequential):
         Args:
             classes: its outputs.
             generator: as for `resnet`.
+
+        Raises:
+            SpecError: no outputs.
         """
+        if classes < 1:
+            raise SpecError(f"classes must be positive, not {classes}")
         old = self.get_submodule("fc")
         assert isinstance(old, nn.Linear)
         with torch.device("meta"):
@@ -160,7 +166,10 @@ class ResNet(nn.Sequential):
         return self
 
     def checkpoint_activations(self, *, on: bool = True) -> Self:
-        """Keep one tensor a block for the backward pass and compute the rest again: memory for time, no bit changed."""
+        """Keep one tensor a block for the backward pass and compute the rest again: memory for time, no bit changed.
+
+        Under torch.compile, which chooses itself what to keep, it has no effect.
+        """
         for stage in self.stages().values():
             stage.activation_checkpointing = on
         return self

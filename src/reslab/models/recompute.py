@@ -1,7 +1,7 @@
 """Activation checkpointing: a block keeps its input alone and computes the rest again in the backward pass."""
 
 import contextlib
-from collections.abc import Iterator
+from types import TracebackType
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -19,21 +19,29 @@ def recomputed(block: nn.Module, x: Tensor) -> Tensor:
         x,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (contextlib.nullcontext(), _statistics_untouched(block)),
+        context_fn=lambda: (contextlib.nullcontext(), _BuffersUntouched(block)),
     )
     return out
 
 
-@contextlib.contextmanager
-def _statistics_untouched(block: nn.Module) -> Iterator[None]:
-    """The second computation is the first over again, but for the running statistics, which learn once."""
-    kept = [(module, dict(module.named_buffers())) for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module, buffers in kept:
-        for name, buffer in buffers.items():
-            setattr(module, name, buffer.clone())
-    try:
-        yield
-    finally:
-        for module, buffers in kept:
+class _BuffersUntouched:
+    """The second computation is the first over again, but for the running statistics, which learn once.
+
+    It may be entered again: a graph that is kept is computed at each backward pass.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    def __enter__(self) -> None:
+        self.kept = [(module, dict(module.named_buffers(recurse=False))) for module in self.block.modules()]
+        for module, buffers in self.kept:
+            for name, buffer in buffers.items():
+                setattr(module, name, buffer.clone())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for module, buffers in self.kept:
             for name, buffer in buffers.items():
                 setattr(module, name, buffer)

@@ -5,6 +5,7 @@ manifest; in both cases the one before it is used.
 """
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,11 +17,10 @@ import safetensors.torch
 from torch import Tensor
 
 from reslab.core.errors import CheckpointError
-from reslab.core.files import sha256_file, storing, sync_directory, write_synced
+from reslab.core.files import PARTIAL, sha256_file, storing, whole_folder, write_synced
 
 Parts = dict[str, dict[str, Tensor]]
 PREFIX = "step-"
-PARTIAL = ".partial-"
 MANIFEST = "manifest.json"
 HEADER = "reslab"
 MODEL, FORM = "model", "form"  # the parts of a network at rest: its weights, and what prepares its pictures
@@ -35,34 +35,30 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
-def write(target: Path, parts: Parts, facts: dict[str, Any], header: str | None = None) -> None:
-    """Make ``target`` a folder that `read` verifies and reads, in one rename; one that is there is replaced.
+def write(
+    target: Path, parts: Parts, facts: dict[str, Any], header: str | None = None, *, replace: bool = False
+) -> None:
+    """Make ``target`` a folder that `read` verifies and reads, in one rename.
 
     Args:
         target: the folder.
         parts: tensors by file and name; stored contiguous, whatever their memory format.
         facts: plain JSON.
         header: what ``model.safetensors`` says of itself, where it may be met alone.
+        replace: what is there; else it stays, and the writing fails.
 
     Raises:
         StorageError: it could not be written; what was there is intact and the space is released.
     """
     files = {f"{part}.safetensors": _tensor_bytes(tensors, part, header) for part, tensors in parts.items()}
     files["state.json"] = (json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-    partial = target.with_name(f"{PARTIAL}{target.name.removeprefix(PREFIX)}")
-    with storing(target, sum(len(data) for data in files.values())):
-        try:
-            partial.mkdir(parents=True)
-            for name, data in files.items():
-                write_synced(partial / name, data)
-            manifest = {"sha256": {name: sha256_file(partial / name) for name in files}}
-            write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
-            sync_directory(partial)
+    with whole_folder(target, sum(len(data) for data in files.values())) as partial:
+        for name, data in files.items():
+            write_synced(partial / name, data)
+        manifest = {"sha256": {name: sha256_file(partial / name) for name in files}}
+        write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+        if replace:
             _discard(target)
-            partial.rename(target)
-            sync_directory(target.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def save(
@@ -82,7 +78,7 @@ def save(
         StorageError: it could not be written; earlier checkpoints are intact and the space is released.
     """
     target = folder / f"{PREFIX}{step}"
-    write(target, parts, facts, header)
+    write(target, parts, facts, header, replace=True)
     with storing(folder):
         kept = [old for old in steps(folder) if old <= step][:keep]  # a later one is damaged: it was passed over
         for old in set(steps(folder)).difference(kept):
@@ -136,12 +132,13 @@ def read(path: Path) -> Checkpoint:
     """
     with _damage(path):
         manifest = json.loads((path / MANIFEST).read_bytes())
+        files = {name: (path / name).read_bytes() for name in manifest["sha256"]}
         for name, digest in manifest["sha256"].items():
-            if sha256_file(path / name) != digest:
+            if hashlib.sha256(files[name]).hexdigest() != digest:
                 raise CheckpointError(f"{path / name} is damaged: its sha256 differs from the manifest's")
-        facts = json.loads((path / "state.json").read_bytes())
-        tensors = [name for name in manifest["sha256"] if name.endswith(".safetensors")]
-        parts = {name.removesuffix(".safetensors"): safetensors.torch.load_file(path / name) for name in tensors}
+        facts = json.loads(files["state.json"])
+        tensors = [name for name in files if name.endswith(".safetensors")]
+        parts = {name.removesuffix(".safetensors"): safetensors.torch.load(files[name]) for name in tensors}
     return Checkpoint(path, parts, facts)
 
 

@@ -37,6 +37,8 @@ def from_akamaster(tensors: Tensors, place: object) -> Imported:
     Raises:
         DataError: they are of no such network.
     """
+    if "linear.weight" not in tensors:
+        raise DataError(f"{place} has no linear.weight as akamaster's networks have")
     renamed = {_our_name(name): tensor for name, tensor in tensors.items()}
     architecture = _identify(renamed, place)
     ours = fitted(renamed, architecture, place)
@@ -52,7 +54,7 @@ def _our_name(name: str) -> str:
 def _identify(tensors: Tensors, place: object) -> Architecture:
     stem, head = tensors.get("conv1.weight"), tensors.get("fc.weight")
     if stem is None or head is None or stem.dim() != 4 or head.dim() != 2:
-        raise DataError(f"{place} has no conv1.weight and linear.weight as akamaster's networks have")
+        raise DataError(f"{place} has no conv1.weight and linear.weight of shapes as akamaster's networks have")
     blocks = {name.split(".")[1] for name in tensors if re.match(r"layer1\.\d+\.conv1\.weight", name)}
     depth = 6 * len(blocks) + 2
     shortcut: Kind = "B" if any(".downsample." in name for name in tensors) else "A"

@@ -82,6 +82,19 @@ def fitted_to(wanted: Tensors, tensors: Tensors, place: object, network: str) ->
     return {name: whole[name].long() if name.endswith(COUNTER) else whole[name] for name in wanted}
 
 
+def require_usable(tensors: Tensors, place: object) -> None:
+    """Refuse numbers with which a network can only give none.
+
+    Raises:
+        DataError: the first tensor that has a value that is not finite, or a negative variance.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise DataError(f"{place}: {name} has values that are not finite")
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise DataError(f"{place}: {name} has negative variances")
+
+
 def require_same(given: Tensors, wanted: Tensors, place: object, network: str) -> None:
     """Compare names and shapes.
 

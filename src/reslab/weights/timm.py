@@ -1,6 +1,7 @@
 """timm's ResNets: torchvision's layout, and ``config.json`` beside the weights says how pictures are prepared."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -8,11 +9,13 @@ import pydantic
 
 from reslab.core.contract import CONTRACTS, Channels, Contract
 from reslab.core.errors import DataError
+from reslab.core.text import printable
 from reslab.models.architecture import Architecture
 from reslab.weights.foreign import read_json, read_tensors
 from reslab.weights.imported import Imported
 from reslab.weights.layout import fitted, identify
 
+PREFIXES: Final = ("tv_", "gluon_", "ssl_", "swsl_")  # of timm's older names for weights of the same networks
 CONFIG: Final = "config.json"
 WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
 DIGITS: Final = 9  # behind the point: 255 times 0.224 is then 57.12, as torchvision's contract has it
@@ -25,6 +28,7 @@ class _Preparation(pydantic.BaseModel):
     input_size: tuple[Literal[3], Annotated[int, pydantic.Field(gt=0)], Annotated[int, pydantic.Field(gt=0)]]
     crop_pct: Annotated[float, pydantic.Field(ge=0.01, le=1)] = 0.875
     interpolation: str = "bilinear"
+    crop_mode: str = "center"
     mean: Channels
     std: Channels
 
@@ -45,10 +49,10 @@ def from_timm(place: Path) -> Imported:
     Raises:
         DataError: it cannot be read, or is of no network of the paper.
     """
-    file = _weights_in(place) if place.is_dir() else place
+    file = weights_in(place) if place.is_dir() else place
     tensors = read_tensors(file)
     architecture = identify(tensors, place, stride_on="3x3")
-    form, classes, notes = _prepared(file.parent / CONFIG)
+    form, classes, notes = _prepared(file.parent / CONFIG, architecture)
     return Imported(architecture, fitted(tensors, architecture, place), form, classes, notes)
 
 
@@ -85,17 +89,25 @@ def timm_config(architecture: Architecture, contract: Contract, classes: tuple[s
     }
 
 
-def _weights_in(folder: Path) -> Path:
+def weights_in(folder: Path) -> Path:
+    """The file of weights that timm takes of a folder.
+
+    Raises:
+        DataError: there is none.
+    """
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
     raise DataError(f"{folder} holds no {' or '.join(WEIGHTS)}")
 
 
-def _prepared(config: Path) -> tuple[Contract, tuple[str, ...] | None, tuple[str, ...]]:
+def _prepared(config: Path, architecture: Architecture) -> tuple[Contract, tuple[str, ...] | None, tuple[str, ...]]:
     if not config.exists():
         return CONTRACTS["torchvision"], None, (UNSAID,)
     found = read_json(config)
+    name = printable(str(found.get("architecture", architecture.name)))
+    if not re.fullmatch(rf"({'|'.join(PREFIXES)})?{architecture.name}(\..*)?", name):
+        raise DataError(f"{config} says that it is of {name}, which computes something else than {architecture.name}")
     try:
         said = _Preparation.model_validate(found.get("pretrained_cfg"))
         names = pydantic.TypeAdapter(tuple[str, ...] | None).validate_python(found.get("label_names"))
@@ -104,9 +116,13 @@ def _prepared(config: Path) -> tuple[Contract, tuple[str, ...] | None, tuple[str
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "pretrained_cfg"
         raise DataError(f"{config}: {where}: {first['msg']}") from None
-    other = said.interpolation != "bilinear"
-    notes = (f"timm resizes with {said.interpolation} interpolation, reslab with antialiased bilinear",)
-    return contract, names, notes if other else ()
+    notes = {
+        f"timm resizes with {said.interpolation} interpolation, reslab with antialiased bilinear": (
+            said.interpolation != "bilinear"
+        ),
+        f"timm crops by the mode {said.crop_mode}, reslab takes the centre": said.crop_mode != "center",
+    }
+    return contract, names, tuple(printable(note) for note, holds in notes.items() if holds)
 
 
 def _contract(said: _Preparation) -> Contract:
