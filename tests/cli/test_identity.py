@@ -89,11 +89,44 @@ def test_what_was_forced_is_recorded_beside_the_scores(
         "weights for pictures with order BGR",
     ]
     assert (copied / "scores" / "center-val" / "scores.safetensors").read_bytes() == before
-    kept = copied / "scores" / "center-val-forced"
+    (kept,) = (copied / "scores").glob("center-val-forced-*")
     assert json.loads((kept / "protocol.json").read_text())["forced"] == forced["forced"]
     assert (kept / "scores.safetensors").read_bytes() != before
     text = reslab(*words, "--stride-on", "3x3", "--force").stdout
     assert f"forced: {copied} has the weights of cifar-bottleneck11 (stride on 1x1), not of" in text
+    assert len(list((copied / "scores").glob("center-val-forced-*"))) == 2
+    told = reslab("predict", copied, photos / "ash" / "000.jpg", "--stride-on", "3x3", "--force", "--json")
+    assert json.loads(told.stdout)
+    assert f"forced: {copied} has the weights of cifar-bottleneck11 (stride on 1x1), not of" in told.stderr
+
+
+def test_both_differences_are_named_at_once(reslab: Command, trained: Path, photos: Path) -> None:
+    words = ("evaluate", trained, "--data", photos, "--stride-on", "3x3", "--preprocessing", "paper")
+    line = one_line(reslab(*words))
+    assert "stride on 1x1" in line
+    assert " and weights for pictures with order BGR" in line
+
+
+def test_scores_that_could_not_be_kept_are_refused_before_a_picture_is_tested(
+    reslab: Command, trained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reslab.experiments.testing.one_view", lambda *_: pytest.fail("pictures were tested"))
+    (tmp_path / "file").write_text("x")
+    done = reslab("evaluate", trained, "--data", photos, "--out", tmp_path / "file" / "scores")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot write" in done.stderr
+
+
+def test_weights_for_small_pictures_are_not_for_photographs_nor_the_other_way(
+    reslab: Command, finished: Path, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ("--data", photos, *SIZES, *SHORT, "--preprocessing", "paper", "--out", tmp_path / "r")
+    line = one_line(reslab("train", "--from", finished, *words))
+    assert "has weights for small pictures, not for photographs; to use them all the same, force it" in line
+    other = ("--data", "embedded", "--steps", 2, "--batch", 8, "--out", tmp_path / "r")
+    line = one_line(reslab("train", "--from", trained, *other))
+    assert "has weights for photographs, not for small pictures" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_so_may_be_said_and_changes_nothing(

@@ -95,7 +95,7 @@ def test_bottlenecks_have_option_b_by_default_and_basic_blocks_of_cifar_a() -> N
         (lambda: resnet(18, width=0), "width must be positive and at most 8,192, not 0"),
         (lambda: resnet(18, width=4.5), "width must be positive and at most 8,192, not 4.5"),
         (lambda: resnet(18, pool="max"), "unknown pool 'max' (choose from: pad1, caffe)"),
-        (lambda: resnet(50, stride_on="2x2"), "unknown stride_on '2x2'; did you mean '3x3'? (choose from: 1x1, 3x3)"),
+        (lambda: resnet(50, stride_on="2x2"), "unknown stride_on '2x2' (choose from: 1x1, 3x3)"),
         (lambda: cifar_resnet(8, shortcut="b"), "unknown shortcut 'b' (choose from: none, A, B, C)"),
         (lambda: cifar_resnet(8).replace_head(0), "classes must be positive, not 0"),
         (lambda: resnet(18, classes=-1), "classes must be positive and at most 1,000,000, not -1"),
