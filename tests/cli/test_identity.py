@@ -217,6 +217,20 @@ def test_a_network_that_is_none_is_one_line(name: str, message: str, reslab: Com
     assert message in one_line(reslab("show", name))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("resnet18", "--stride-on", "3x3"), "stride_on has no effect on resnet18: basic blocks stride in their first"),
+        (
+            ("cifar-bottleneck29", "--pool", "caffe"),
+            "pool has no effect on cifar-bottleneck29: networks for CIFAR do not",
+        ),
+    ],
+)
+def test_a_choice_without_effect_is_one_line(words: tuple[str, ...], message: str, reslab: Command) -> None:
+    assert message in one_line(reslab("show", *words))
+
+
 def test_plain_bottlenecks_have_names_too(reslab: Command) -> None:
     found = json.loads(reslab("show", "cifar-plain-bottleneck29", "--json").stdout)
     assert (found["shortcut"], found["projections"]) == ("none", 0)

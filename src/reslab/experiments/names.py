@@ -74,9 +74,13 @@ def architecture_of(spec: ModelSpec, classes: int | None = None) -> Architecture
         classes: outputs; None: the paper's 1,000 or 10.
 
     Raises:
-        SpecError: there is no such network.
+        SpecError: there is no such network, or a choice has no effect on it.
     """
     name = parse_name(spec.name)
+    if spec.stride_on != "1x1" and not name.bottleneck:
+        raise SpecError(f"stride_on has no effect on {spec.name}: basic blocks stride in their first 3x3")
+    if spec.pool != "pad1" and name.family == "cifar":
+        raise SpecError(f"pool has no effect on {spec.name}: networks for CIFAR do not pool")
     shortcut, width = name.shortcut(spec.shortcut), spec.width or WIDTHS[name.family]
     numbers = {"width": width, "classes": classes or CLASSES[name.family]}
     if name.family == "cifar":
