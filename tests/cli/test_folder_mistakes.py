@@ -60,7 +60,10 @@ def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
         (("--epochs", "inf"), "epochs"),
         (("--steps", 3, "--epochs", 1), "give one"),
         (("--recipe", "photograph"), "did you mean 'photographs'?"),
-        (("--freeze", "stem"), "--freeze, --body-rate and --force are for training that begins from weights: give --from"),
+        (
+            ("--freeze", "stem"),
+            "--freeze, --body-rate and --force are for training that begins from weights: give --from",
+        ),
         (("--body-rate", 0.5), "give --from"),
     ],
 )
