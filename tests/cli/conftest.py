@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.weights.files import bring_in, write_files
 
 from reslab.cli.app import run
 
@@ -33,3 +34,17 @@ def finished(reslab: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = reslab("train", *words, "--evaluate-every", 3, "--out", out)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of other libraries, narrow, and names of classes."""
+    place = tmp_path_factory.mktemp("files")
+    write_files(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def brought(reslab: Command, files: Path) -> Path:
+    """The torchvision file, brought in; nobody may change it."""
+    return bring_in(reslab, files)

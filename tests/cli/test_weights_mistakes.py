@@ -8,24 +8,10 @@ from typing import Any
 import pytest
 import safetensors.torch
 from tests.weights.damaged import DAMAGED, Damage
-from tests.weights.files import CLASSES, Command, bring_in, refused, write_files
+from tests.weights.files import CLASSES, Command, refused
 from tests.weights.hostile import ATTACKS, Attack
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of other libraries, narrow, and names of classes."""
-    place = tmp_path_factory.mktemp("files")
-    write_files(place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def brought(reslab: Command, files: Path) -> Path:
-    """The torchvision file, brought in; nobody may change it."""
-    return bring_in(reslab, files)
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,11 @@ from torch import nn
 from reslab.core.contract import CONTRACTS
 from reslab.core.listening import unheard
 from reslab.experiments.exporting import export_weights
-from reslab.experiments.importing import Known, Library, import_weights
+from reslab.experiments.importing import Known, import_weights
 from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.pretrained import pretrained
 from reslab.experiments.weights import Weights
+from reslab.weights.libraries import Library
 
 pytestmark = pytest.mark.oracle
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from reslab.models.architecture import Architecture, Kind, StrideOn, cifar, imagenet
 from reslab.models.network import ResNet
-from reslab.models.resnet import build
-from reslab.weights.layout import Tensors, blueprint
+from reslab.models.resnet import blueprint, build
+from reslab.weights.layout import Tensors
 
 
 def photo_net(

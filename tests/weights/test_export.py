@@ -7,7 +7,8 @@ import pytest
 from reslab.core.contract import CONTRACTS, Contract
 from reslab.core.errors import SpecError
 from reslab.models.architecture import Architecture, cifar, imagenet
-from reslab.weights.export import Target, require_expressible
+from reslab.weights.export import require_expressible
+from reslab.weights.libraries import Target
 
 FORM = CONTRACTS["torchvision"]
 USUAL: dict[str, Any] = {

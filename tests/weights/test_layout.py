@@ -8,7 +8,8 @@ from tests.weights.networks import photo_net, require_equal, small_net, stirred
 
 from reslab.core.errors import DataError
 from reslab.models.architecture import Architecture, Kind, StrideOn
-from reslab.weights.layout import Tensors, blueprint, fitted, identify
+from reslab.models.resnet import blueprint
+from reslab.weights.layout import Tensors, fitted, identify
 
 NARROW = photo_net()
 

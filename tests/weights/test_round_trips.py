@@ -12,11 +12,11 @@ from tests.weights.networks import photo_net, require_equal, small_net, stirred
 from reslab.core.contract import CONTRACTS
 from reslab.core.errors import DataError, RunError, SpecError, StorageError
 from reslab.experiments.exporting import export_weights
-from reslab.experiments.importing import Known, Library, import_weights
+from reslab.experiments.importing import Known, import_weights
 from reslab.experiments.weights import Weights, read_weights
-from reslab.weights.export import Target
 from reslab.weights.fingerprint import parse_fingerprint
 from reslab.weights.layout import Tensors
+from reslab.weights.libraries import Library, Target
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -12,8 +12,6 @@ from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, Shortc
 
 if TYPE_CHECKING:
     from reslab.experiments.weights import Weights
-
-PREPARED: Final = {"order", "mean", "std"}  # what --preprocessing names; sides and crops have flags of their own
 
 
 @Parameter(name="*")
@@ -102,7 +100,7 @@ class PhotoFlags:
         """
         settings = given(self)
         named = settings.pop("preprocessing", None)
-        contract = {} if named is None else named_contract(named).model_dump(mode="json", include=PREPARED)
+        contract = {} if named is None else named_contract(named).preparation()
         contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
         return {**settings, **({"contract": contract} if contract else {})}
 

@@ -1,7 +1,7 @@
 """``reslab weights import|export|inspect``."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.progress import progress
@@ -9,13 +9,14 @@ from reslab.core.contract import named_contract
 from reslab.core.errors import DataError
 from reslab.core.imagenet import title_of
 from reslab.core.text import few, printable
+from reslab.weights.libraries import Library, Target
 
 SHOWN = 4  # classes
 SETTINGS = ("block", "shortcut", "stride_on", "pool", "width", "bn_eps")
 
 
 def import_(
-    library: Literal["torchvision", "timm", "akamaster", "keras-tfjs", "caffe"],
+    library: Library,
     file: Path,
     /,
     *,
@@ -66,7 +67,7 @@ def export(
     weights: Path,
     /,
     *,
-    to: Literal["torchvision", "timm", "safetensors"],
+    to: Target,
     out: Path,
     json: bool = False,
 ) -> None:

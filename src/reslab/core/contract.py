@@ -1,6 +1,6 @@
 """The preprocessing contract of photographs: what a network was fed, kept with its weights, checked when they load."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,10 @@ class Contract(Spec):
         if min(self.std) <= 0:
             raise SpecError(f"std must be positive, not {list(self.std)}")
         return self
+
+    def preparation(self) -> dict[str, Any]:
+        """What a name stands for: mean, scale and order of channels; sides and crops are settings of their own."""
+        return self.model_dump(mode="json", include={"order", "mean", "std"})
 
 
 CONTRACTS: Final[dict[str, Contract]] = {

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import safetensors.torch
 
-from reslab.core.errors import RunError
 from reslab.core.files import whole_folder, write_json, write_synced
-from reslab.experiments.inputs import PhotoInputs
-from reslab.experiments.weights import Weights, complete, facts_of_weights, fingerprint
+from reslab.experiments.weights import Complete, Weights, complete, fingerprint, require_absent, store_weights
 from reslab.training import checkpoint
-from reslab.weights.export import Target, require_expressible
+from reslab.weights.export import require_expressible
 from reslab.weights.layout import fitted
+from reslab.weights.libraries import Target
 from reslab.weights.timm import CONFIG, WEIGHTS, timm_config
 
 
@@ -33,22 +32,18 @@ def export_weights(weights: Weights, target: Target, out: Path) -> list[Path]:
         RunError: ``out`` is there.
         StorageError: ``out`` cannot be written.
     """
-    architecture, inputs = complete(weights)
-    assert weights.tensors is not None
-    assert weights.classes is not None
-    contract = inputs.settings.contract if isinstance(inputs, PhotoInputs) else None
+    architecture, inputs, classes, tensors = complete(weights)
+    contract = weights.photographs.contract if weights.photographs else None
     require_expressible(architecture, contract, target)
-    if out.exists() or out.is_symlink():
-        raise RunError(f"{out} is there already; take another --out")
-    said = fingerprint(architecture, inputs, weights.classes)
-    tensors = fitted(weights.tensors, architecture, weights.place)
+    require_absent(out)
+    tensors = fitted(tensors, architecture, weights.place)
     if target == "safetensors":
-        facts = {**facts_of_weights(architecture, inputs, weights.classes), "step": weights.step}
-        checkpoint.write(out, {checkpoint.MODEL: tensors, checkpoint.FORM: inputs.tensors()}, facts, said)
+        store_weights(Complete(architecture, inputs, classes, tensors), out, {"step": weights.step})
         return sorted(out.iterdir())
+    said = fingerprint(architecture, inputs, classes)
     with whole_folder(out) as partial:
         if target == "timm":
             assert contract is not None
-            write_json(partial / CONFIG, timm_config(architecture, contract, weights.classes))
+            write_json(partial / CONFIG, timm_config(architecture, contract, classes))
         write_synced(partial / WEIGHTS[0], safetensors.torch.save(tensors, {checkpoint.HEADER: said}))
     return sorted(out.iterdir())

@@ -14,7 +14,7 @@ from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.names import architecture_of
 from reslab.experiments.weights import Weights, conflicts_with, refusal
 from reslab.models.network import ResNet
-from reslab.weights.layout import COUNTER, Tensors, require_same
+from reslab.weights.layout import Tensors, fitted_to
 
 HEAD: Final = "fc."
 
@@ -69,9 +69,8 @@ def fill(net: nn.Module, weights: Weights) -> None:
         DataError: the weights are of another architecture.
     """
     assert weights.tensors is not None
-    wanted, given = _body(net.state_dict()), _body(weights.tensors)
-    require_same(_counted(given), _counted(wanted), weights.place, "this network")
-    net.load_state_dict(given, strict=False)
+    body = fitted_to(_body(net.state_dict()), _body(weights.tensors), weights.place, "this network")
+    net.load_state_dict(body, strict=False)
 
 
 def tune(net: ResNet, start: Start) -> Tuning:
@@ -89,11 +88,6 @@ def tune(net: ResNet, start: Start) -> Tuning:
 
 def _body(tensors: Tensors) -> Tensors:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD)}
-
-
-def _counted(tensors: Tensors) -> Tensors:
-    """Without the counters of batches, which nothing needs and old files lack."""
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)}
 
 
 def _conflicts(weights: Weights, experiment: Experiment) -> list[str]:

@@ -1,29 +1,22 @@
 """Weights from other libraries: what kind they are, and bringing them in."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from reslab.core.contract import CONTRACTS, Contract
-from reslab.core.errors import DataError, RunError, SpecError
+from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.files import sha256_file
 from reslab.core.imagenet import imagenet_classes
 from reslab.core.rundir import Record
 from reslab.core.text import printable
 from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs
-from reslab.experiments.weights import (
-    Weights,
-    complete,
-    facts_of_weights,
-    fingerprint,
-    prepared,
-    read_weights,
-)
+from reslab.experiments.weights import Complete, Weights, complete, read_weights, require_absent, store_weights
 from reslab.models.architecture import Architecture
+from reslab.models.resnet import blueprint
 from reslab.training import checkpoint
 from reslab.transforms.cifar import CifarForm
 from reslab.weights.akamaster import from_akamaster
@@ -31,24 +24,21 @@ from reslab.weights.caffe import from_caffe
 from reslab.weights.foreign import is_safetensors, read_header, read_tensors
 from reslab.weights.imported import Imported
 from reslab.weights.keras import from_keras_tfjs, is_keras_tfjs
-from reslab.weights.layout import blueprint, fitted, identify, require_usable
+from reslab.weights.layout import Tensors, fitted, identify, require_usable
+from reslab.weights.libraries import Library
 from reslab.weights.timm import CONFIG, from_timm, weights_in
 
-Library = Literal["torchvision", "timm", "akamaster", "keras-tfjs", "caffe"]
 
-
-def _from_torchvision(place: Path) -> Imported:
-    tensors = read_tensors(place)
+def _from_torchvision(tensors: Tensors, place: Path) -> Imported:
     architecture = identify(tensors, place, stride_on="3x3")
     return Imported(architecture, fitted(tensors, architecture, place), CONTRACTS["torchvision"])
 
 
-IMPORTERS: Final[dict[Library, Callable[[Path], Imported]]] = {
+FILES: Final[dict[Library, Callable[[Path], Imported]]] = {"timm": from_timm, "keras-tfjs": from_keras_tfjs}
+TENSORS: Final[dict[Library, Callable[[Tensors, Path], Imported]]] = {
     "torchvision": _from_torchvision,
-    "timm": from_timm,
-    "akamaster": lambda place: from_akamaster(read_tensors(place), place),
-    "keras-tfjs": from_keras_tfjs,
-    "caffe": lambda place: from_caffe(read_tensors(place), place),
+    "akamaster": from_akamaster,
+    "caffe": from_caffe,
 }
 
 
@@ -78,21 +68,15 @@ def import_weights(library: Library, place: Path, out: Path, known: Known, warn:
         SpecError: what is known makes no sense.
         StorageError: ``out`` cannot be written.
     """
-    if out.exists() or out.is_symlink():
-        raise RunError(f"{out} is there already; take another --out")
+    require_absent(out)
     found = _read(library, place)
     inputs = _inputs(found, known)
     classes = _classes(found, known)
     require_usable(found.tensors, place)
     for note in found.notes:
         warn(note)
-    facts = {
-        **facts_of_weights(found.architecture, inputs, classes),
-        "step": 0,
-        "origin": {"library": library, "file": place.name, "sha256": sha256_file(place) if place.is_file() else None},
-    }
-    parts = {checkpoint.MODEL: found.tensors, checkpoint.FORM: inputs.tensors()}
-    checkpoint.write(out, parts, facts, fingerprint(found.architecture, inputs, classes))
+    origin = {"library": library, "file": place.name, "sha256": sha256_file(place) if place.is_file() else None}
+    store_weights(Complete(found.architecture, inputs, classes, found.tensors), out, {"step": 0, "origin": origin})
     return read_weights(out)
 
 
@@ -101,16 +85,15 @@ def _read(library: Library, place: Path) -> Imported:
     file = weights_in(place) if library == "timm" and place.is_dir() else place
     said = file.is_file() and is_safetensors(file) and checkpoint.HEADER in read_header(file)
     if not said:
-        return IMPORTERS[library](place)
+        return FILES[library](place) if library in FILES else TENSORS[library](read_tensors(place), place)
     if library not in ("torchvision", "timm"):
         raise DataError(f"{place} says that it is reslab's own: it is used as it is, or its folder")
     weights = read_weights(file)
-    architecture, inputs = complete(weights)
-    if not isinstance(inputs, PhotoInputs):
+    whole = complete(weights)
+    if weights.photographs is None:
         raise DataError(f"{place} is of small pictures, which {library} has no networks for: use its own folder")
-    assert weights.tensors is not None
-    tensors = fitted(weights.tensors, architecture, place)
-    return Imported(architecture, tensors, inputs.settings.contract, weights.classes)
+    tensors = fitted(whole.tensors, whole.architecture, place)
+    return Imported(whole.architecture, tensors, weights.photographs.contract, whole.classes)
 
 
 def describe_weights(weights: Weights) -> Record:
@@ -119,9 +102,9 @@ def describe_weights(weights: Weights) -> Record:
     Raises:
         DataError: they do not say it, or have other tensors.
     """
-    architecture, inputs = complete(weights)
-    fitted(weights.tensors or {}, architecture, weights.place)
-    return {**_said("reslab", architecture, inputs, weights.classes), "sha256": weights.digest}
+    whole = complete(weights)
+    fitted(whole.tensors, whole.architecture, weights.place)
+    return {**_said("reslab", whole.architecture, whole.inputs, whole.classes), "sha256": weights.digest}
 
 
 def inspect_weights(place: Path) -> Record:
@@ -131,30 +114,26 @@ def inspect_weights(place: Path) -> Record:
         DataError: it cannot be read, or is of no network of the paper.
         RunError: a folder that holds none of it.
     """
-    kind = recognise(place)
-    if kind == "reslab":
+    kind, found = _recognised(place)
+    if found is None:
         return describe_weights(read_weights(place))
-    found = IMPORTERS[kind](place)
     said = _said(kind, found.architecture, _inputs(found, Known()), found.classes)
     return {**said, "notes": list(found.notes), "sha256": sha256_file(place) if place.is_file() else None}
 
 
-def recognise(place: Path) -> Library | Literal["reslab"]:
-    """Whose weights a file or folder holds; torchvision's and timm's files cannot be told apart.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _recognised(place: Path) -> tuple[str, Imported | None]:
+    """Whose weights these are, and what they are of, where they are not our own; torchvision's files are timm's too."""
     if place.is_dir():
-        return "timm" if (place / CONFIG).exists() else "reslab"
+        return ("timm", from_timm(place)) if (place / CONFIG).exists() else ("reslab", None)
     if is_keras_tfjs(place):
-        return "keras-tfjs"
-    names = read_tensors(place).keys()
+        return "keras-tfjs", from_keras_tfjs(place)
+    tensors = read_tensors(place)
     if is_safetensors(place) and checkpoint.HEADER in read_header(place):
-        return "reslab"
-    if any(re.match("res2a_branch2a", name) for name in names):
-        return "caffe"
-    return "akamaster" if "linear.weight" in names else "torchvision"
+        return "reslab", None
+    kind: Library = "akamaster" if "linear.weight" in tensors else "torchvision"
+    if any(name.startswith("res2a_branch2a") for name in tensors):
+        kind = "caffe"
+    return kind, TENSORS[kind](tensors, place)
 
 
 def _said(kind: str, architecture: Architecture, inputs: Inputs, classes: tuple[str, ...] | None) -> Record:
@@ -174,7 +153,7 @@ def _inputs(found: Imported, known: Known) -> Inputs:
         if sides or known.preprocessing:
             raise SpecError("--preprocessing, --shorter-side and --crop are for photographs; these are small pictures")
         return SmallInputs(found.form)
-    changed = prepared(known.preprocessing) if known.preprocessing else {}
+    changed = known.preprocessing.preparation() if known.preprocessing else {}
     contract = found.form.but({**changed, **sides})
     smallest = blueprint(found.architecture).smallest_input
     if contract.crop < smallest:

@@ -5,6 +5,7 @@ import torch
 from reslab.core.experiment import ModelSpec
 from reslab.experiments.names import architecture_of
 from reslab.models.network import ResNet
+from reslab.models.resnet import blueprint as blueprint_of
 from reslab.models.resnet import build as build_network
 
 
@@ -28,5 +29,4 @@ def blueprint(spec: ModelSpec, classes: int | None = None) -> ResNet:
     Raises:
         SpecError: there is no such network.
     """
-    with torch.device("meta"):
-        return build(spec, classes)
+    return blueprint_of(architecture_of(spec, classes))

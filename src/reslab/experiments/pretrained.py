@@ -4,10 +4,9 @@ from os import PathLike
 from pathlib import Path
 
 from reslab.core.errors import DataError
-from reslab.experiments.weights import complete, other_network, read_weights, refusal
+from reslab.experiments.weights import network_of, other_network, read_weights, refusal
 from reslab.models.network import ResNet
-from reslab.models.resnet import build
-from reslab.weights.layout import fitted, fitted_to
+from reslab.weights.layout import fitted_to
 
 Place = str | PathLike[str]
 
@@ -23,12 +22,7 @@ def pretrained(place: Place) -> ResNet:
         RunError: the folder is no run.
         CheckpointError: every checkpoint is damaged.
     """
-    weights = read_weights(Path(place))
-    architecture, _ = complete(weights)
-    assert weights.tensors is not None
-    net = build(architecture)
-    net.load_state_dict(fitted(weights.tensors, architecture, place))
-    return net.eval()
+    return network_of(read_weights(Path(place))).eval()
 
 
 def load_weights(net: ResNet, place: Place, *, force: bool = False) -> ResNet:

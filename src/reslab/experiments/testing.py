@@ -21,11 +21,9 @@ from reslab.experiments.keep import INDICES, Kept, store_scores
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import feed_for, one_view
-from reslab.experiments.weights import Weights, complete
+from reslab.experiments.weights import Weights, complete, network_of
 from reslab.models.network import ResNet
-from reslab.models.resnet import build
 from reslab.training.precision import Resolved
-from reslab.weights.layout import fitted
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,9 @@ def trained(weights: Weights, device: torch.device) -> Trained:
     Raises:
         DataError: they do not say what they are of, or are of another network than they say.
     """
-    architecture, inputs = complete(weights)
-    assert weights.tensors is not None
-    assert weights.classes is not None
-    net = build(architecture)
-    net.load_state_dict(fitted(weights.tensors, architecture, weights.place))
+    whole, net = complete(weights), network_of(weights)
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    return Trained(net.eval(), inputs, weights.classes, weights.step, weights.forced)
+    return Trained(net.eval(), whole.inputs, whole.classes, weights.step, weights.forced)
 
 
 def evaluate_weights(

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from reslab.core.contract import Contract
-from reslab.core.errors import CheckpointError, DataError, ReslabError, SpecError
+from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import ModelSpec, Photographs
 from reslab.core.files import sha256_file
 from reslab.core.listening import unheard
@@ -16,10 +14,13 @@ from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs, stored_inputs
 from reslab.experiments.names import architecture_of, spec_of
 from reslab.models.architecture import Architecture
+from reslab.models.network import ResNet
+from reslab.models.resnet import build
 from reslab.training import checkpoint
 from reslab.training.checkpoint import FORM, HEADER, MANIFEST, MODEL, Checkpoint
 from reslab.weights.fingerprint import Fingerprint, parse_fingerprint
 from reslab.weights.foreign import is_safetensors, read_header, read_tensors
+from reslab.weights.layout import Tensors, fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Weights:
 
     place: Path
     digest: str
-    tensors: dict[str, Tensor] | None
+    tensors: Tensors | None
     architecture: Architecture | None = None
     inputs: Inputs | None = None
     classes: tuple[str, ...] | None = None
@@ -123,7 +124,7 @@ def hold(weights: Weights, held: Held) -> Weights:
         DataError: they say otherwise, and it is not forced; the line names both.
         SpecError: what is said makes no sense.
     """
-    said, inputs = complete(weights)
+    said, inputs, *_ = complete(weights)
     asked = architecture_of(
         ModelSpec.parse({**spec_of(said).model_dump(mode="json"), **held.network}, "the flags"), said.classes
     )
@@ -134,7 +135,7 @@ def hold(weights: Weights, held: Held) -> Weights:
         if not isinstance(inputs, PhotoInputs):
             raise SpecError(f"--preprocessing is for photographs, and {weights.place} is of small pictures")
         conflicts += _other_preprocessing(inputs.settings.contract, held.preprocessing)
-        settings = inputs.settings.but({"contract": prepared(held.preprocessing)})
+        settings = inputs.settings.but({"contract": held.preprocessing.preparation()})
         inputs = PhotoInputs(settings)
     if conflicts and not held.force:
         raise DataError(refusal(weights, conflicts))
@@ -146,20 +147,68 @@ def refusal(weights: Weights, conflicts: list[str]) -> str:
     return f"{weights.place} has {' and '.join(conflicts)}; to use them all the same, force it"
 
 
-def complete(weights: Weights) -> tuple[Architecture, Inputs]:
-    """What is needed to use weights as they are.
+class Complete(NamedTuple):
+    """All that is needed to use weights as they are."""
+
+    architecture: Architecture
+    inputs: Inputs
+    classes: tuple[str, ...]
+    tensors: Tensors
+
+
+def complete(weights: Weights) -> Complete:
+    """What weights say of themselves, where they say all.
 
     Raises:
         DataError: they do not say it.
     """
     if weights.architecture is not None and weights.inputs is None:
         raise DataError(f"{weights.place} lacks the mean picture, which lies beside it: give its folder")
-    if weights.architecture is None or weights.inputs is None or weights.classes is None:
+    found = weights.architecture, weights.inputs, weights.classes, weights.tensors
+    if found[0] is None or found[1] is None or found[2] is None or found[3] is None:
         raise DataError(
             f"{weights.place} does not say all of its network, pictures and classes: bring it in with"
             " `reslab weights import`"
         )
-    return weights.architecture, weights.inputs
+    return Complete(found[0], found[1], found[2], found[3])
+
+
+def network_of(weights: Weights) -> ResNet:
+    """The network that ``weights`` are of, with them in it.
+
+    Raises:
+        DataError: they do not say what they are of, or are of another network than they say.
+    """
+    whole = complete(weights)
+    net = build(whole.architecture)
+    net.load_state_dict(fitted(whole.tensors, whole.architecture, weights.place))
+    return net
+
+
+def require_absent(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        RunError: ``out`` is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunError(f"{out} is there already; take another --out")
+
+
+def store_weights(whole: Complete, out: Path, facts: Record) -> None:
+    """Keep weights in a folder of their own, as a checkpoint that has no run around it.
+
+    Args:
+        whole: the weights, and what they are of.
+        out: the folder to make.
+        facts: what else is to be said of them, their ``step`` among it.
+
+    Raises:
+        StorageError: ``out`` cannot be written.
+    """
+    identity = whole.architecture, whole.inputs, whole.classes
+    parts = {MODEL: whole.tensors, FORM: whole.inputs.tensors()}
+    checkpoint.write(out, parts, {**facts_of_weights(*identity), **facts}, fingerprint(*identity))
 
 
 def conflicts_with(weights: Weights, architecture: Architecture, photographs: Photographs | None) -> list[str]:
@@ -180,18 +229,13 @@ def conflicts_with(weights: Weights, architecture: Architecture, photographs: Ph
     return found
 
 
-def prepared(contract: Contract) -> Record:
-    """What a named preprocessing says: mean, scale and order; sides and crops are settings of their own."""
-    return contract.model_dump(mode="json", include={"order", "mean", "std"})
-
-
 def other_network(theirs: Architecture, ours: Architecture) -> str:
     """What weights are of, and what they are not of, by name with what differs."""
     return f"the weights of {theirs.against(ours)}, not of {ours.against(theirs)}"
 
 
 def _other_preprocessing(theirs: Contract, ours: Contract) -> list[str]:
-    known, asked = prepared(theirs), prepared(ours)
+    known, asked = theirs.preparation(), ours.preparation()
     if known == asked:
         return []
     differing = [key for key in known if known[key] != asked[key]]
@@ -215,7 +259,7 @@ def _of_checkpoint(place: Path, found: Checkpoint) -> Weights:
     except (KeyError, TypeError, ValueError) as error:
         why = error if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
         raise CheckpointError(f"{found.path} is damaged: {why}") from None
-    digest = sha256_file(found.path / f"{MODEL}.safetensors")
+    digest = found.digests[f"{MODEL}.safetensors"]
     return Weights(place, digest, tensors, architecture_of(model, len(classes)), inputs, classes, step)
 
 

@@ -111,10 +111,8 @@ class ResNet(nn.Sequential):
     def stages(self) -> dict[str, Stage]:
         """The stages by name: Table 1's for ImageNet's networks, the modules' for CIFAR's."""
         children = dict(self.named_children())
-        named = {name: child for name, child in children.items() if isinstance(child, Stage)}
-        if "maxpool" not in children:
-            return named
-        return {f"conv{number}_x": stage for number, stage in enumerate(named.values(), start=2)}
+        found = {title: children[name] for title, name in stage_titles(self).items()}
+        return {title: stage for title, stage in found.items() if isinstance(stage, Stage)}
 
     def freeze(self, *parts: str) -> Self:
         """Let parts of the network learn nothing more: neither weights nor batch statistics; returns the network.
@@ -183,6 +181,15 @@ class ResNet(nn.Sequential):
     def _frozen_modules(self) -> list[nn.Module]:
         parts = self._parts() if self.frozen else {}
         return [self.get_submodule(name) for part in self.frozen for name in parts[part]]
+
+
+def stage_titles(net: nn.Module) -> dict[str, str]:
+    """Which child each stage is, by its title: Table 1's for ImageNet's networks, the child's own name for CIFAR's."""
+    children = [name for name, _ in net.named_children()]
+    stages = [name for name in children if name.startswith("layer")]
+    if "maxpool" not in children:
+        return {name: name for name in stages}
+    return {f"conv{number}_x": name for number, name in enumerate(stages, start=2)}
 
 
 def require_size(x: Tensor, smallest: int) -> None:

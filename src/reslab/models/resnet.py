@@ -71,6 +71,12 @@ def build(architecture: Architecture, generator: torch.Generator | None = None) 
     return initialise(net, generator)
 
 
+def blueprint(architecture: Architecture) -> ResNet:
+    """The same network on the meta device: shapes without values."""
+    with torch.device("meta"):
+        return build(architecture)
+
+
 def resnet(
     depth: int,
     *,

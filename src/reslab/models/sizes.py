@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from reslab.models.blocks import Block
+from reslab.models.network import stage_titles
 from reslab.models.receptive import receptive_fields
 from reslab.models.trace import Step, Trace, trace
 
@@ -75,12 +76,9 @@ def titles(net: nn.Module) -> dict[str, tuple[str, ...]]:
 
     CIFAR's networks (section 4.2) have the names of their modules.
     """
-    children = [name for name, _ in net.named_children()]
-    stages = [name for name in children if name.startswith("layer")]
-    if "maxpool" not in children:
-        return {"conv1": ("conv1", "bn1", "relu"), **{name: (name,) for name in stages}, "classifier": CLASSIFIER}
-    rows: dict[str, tuple[str, ...]] = {f"conv{number}_x": (name,) for number, name in enumerate(stages, start=2)}
-    rows["conv2_x"] = ("maxpool", "layer1")
+    rows: dict[str, tuple[str, ...]] = {title: (name,) for title, name in stage_titles(net).items()}
+    if "conv2_x" in rows:
+        rows["conv2_x"] = ("maxpool", *rows["conv2_x"])
     return {"conv1": ("conv1", "bn1", "relu"), **rows, "classifier": CLASSIFIER}
 
 

@@ -28,11 +28,15 @@ MODEL, FORM = "model", "form"  # the parts of a network at rest: its weights, an
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint: ``parts`` by file stem, tensors by name, and the ``facts`` of ``state.json``."""
+    """A verified checkpoint.
+
+    ``parts`` by file stem, tensors by name; the ``facts`` of ``state.json``; the sha256 of each file in ``digests``.
+    """
 
     path: Path
     parts: Parts
     facts: dict[str, Any]
+    digests: dict[str, str]
 
 
 def write(
@@ -139,7 +143,7 @@ def read(path: Path) -> Checkpoint:
         facts = json.loads(files["state.json"])
         tensors = [name for name in files if name.endswith(".safetensors")]
         parts = {name.removesuffix(".safetensors"): safetensors.torch.load(files[name]) for name in tensors}
-    return Checkpoint(path, parts, facts)
+    return Checkpoint(path, parts, facts, manifest["sha256"])
 
 
 @contextlib.contextmanager

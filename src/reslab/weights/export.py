@@ -1,12 +1,12 @@
 """What other libraries can express of a network, and what they cannot, by name."""
 
-from typing import Final, Literal
+from typing import Final
 
 from reslab.core.contract import Contract
 from reslab.core.errors import SpecError
 from reslab.models.architecture import BN_EPS, Architecture
+from reslab.weights.libraries import Target
 
-Target = Literal["torchvision", "timm", "safetensors"]
 PLAIN: Final = 64  # filters of the first stage in torchvision's and timm's ResNets
 
 

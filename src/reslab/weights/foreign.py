@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pydantic
 import safetensors
 import safetensors.torch
 import torch
@@ -76,6 +77,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path} is not a JSON object")
     return found
+
+
+def first_fault(error: pydantic.ValidationError, whole: str) -> str:
+    """Where JSON is not what it should be, and why; ``whole`` names it where all of it is not."""
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}"
 
 
 def is_safetensors(path: Path) -> bool:

@@ -8,7 +8,7 @@ were trained with.
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -18,11 +18,10 @@ from torch import Tensor
 from reslab.core.errors import DataError
 from reslab.core.units import bytes_text
 from reslab.weights.caffe import Convolution, Normalisation, assembled
-from reslab.weights.foreign import MOST_BYTES
+from reslab.weights.foreign import FLOAT, MOST_BYTES, first_fault
 from reslab.weights.imported import Imported
 from reslab.weights.layout import Tensors
 
-FLOAT: Final = 4  # bytes
 Positive = Annotated[int, pydantic.Field(gt=0, lt=2**31)]
 
 
@@ -78,9 +77,8 @@ def _read(path: Path) -> Tensors:
     try:
         model = _Model.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path} is no TensorFlow.js model of float32 weights: {where}: {first['msg']}") from None
+        fault = first_fault(error, "")
+        raise DataError(f"{path} is no TensorFlow.js model of float32 weights: {fault}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
     tensors = Tensors()

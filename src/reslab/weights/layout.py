@@ -9,8 +9,7 @@ from torch import Tensor
 from reslab.core.errors import DataError
 from reslab.core.text import printable
 from reslab.models.architecture import DEPTHS, Architecture, BlockKind, Kind, StrideOn, imagenet
-from reslab.models.network import ResNet
-from reslab.models.resnet import build
+from reslab.models.resnet import blueprint
 
 Tensors = dict[str, Tensor]
 
@@ -23,12 +22,6 @@ FOREIGN: Final = {  # what gives a network away that has torchvision's names and
     r"downsample\.2\.": "average pooling in the shortcuts (ResNet-D)",
     r"(norm|attn|patch_embed|features)": "another kind of network",
 }
-
-
-def blueprint(architecture: Architecture) -> ResNet:
-    """The network without values, on the meta device."""
-    with torch.device("meta"):
-        return build(architecture)
 
 
 def identify(tensors: Tensors, place: object, *, stride_on: StrideOn) -> Architecture:

@@ -11,7 +11,7 @@ from reslab.core.contract import CONTRACTS, Channels, Contract
 from reslab.core.errors import DataError
 from reslab.core.text import printable
 from reslab.models.architecture import Architecture
-from reslab.weights.foreign import read_json, read_tensors
+from reslab.weights.foreign import first_fault, read_json, read_tensors
 from reslab.weights.imported import Imported
 from reslab.weights.layout import fitted, identify
 
@@ -113,9 +113,7 @@ def _prepared(config: Path, architecture: Architecture) -> tuple[Contract, tuple
         names = pydantic.TypeAdapter(tuple[str, ...] | None).validate_python(found.get("label_names"))
         contract = _contract(said)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "pretrained_cfg"
-        raise DataError(f"{config}: {where}: {first['msg']}") from None
+        raise DataError(f"{config}: {first_fault(error, 'pretrained_cfg')}") from None
     notes = {
         f"timm resizes with {said.interpolation} interpolation, reslab with antialiased bilinear": (
             said.interpolation != "bilinear"
