@@ -25,9 +25,12 @@ from reslab.report.figure import as_png, training_curves
 from reslab.report.finished import FinishedRun, finished
 from reslab.report.speed import SPEED_HEADINGS, speed_command, speed_place, speed_rows, speed_sentences
 from reslab.report.table import HEADINGS, rows_of
+from reslab.report.table6 import HEADINGS as TABLE6
+from reslab.report.table6 import table6_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "degradation-embedded"
+CIFAR10 = ROOT / "results" / "cifar10"
 FIGURE = ROOT / "docs" / "demo.png"
 SPEED = ROOT / "results" / "speed"
 PUBLISHED = ROOT / "results" / "published.json"
@@ -44,8 +47,22 @@ def seeds_table(runs: list[FinishedRun]) -> str:
     means = [row.cells for row in rows_of(runs) if row.summary]
     columns = (0, 4, 5)
     table = markdown_table([HEADINGS[i] for i in columns], [[cells[i] for i in columns] for cells in means])
-    verdicts = [(v.claim.identifier, v.claim.statement, f"**{v.answer}**") for v in judge(CIFAR_CLAIMS, runs)]
+    judged = [verdict for verdict in judge(CIFAR_CLAIMS, runs) if verdict.answer != "not tested"]
+    verdicts = [(v.claim.identifier, v.claim.statement, f"**{v.answer}**") for v in judged]
     return table + "\n" + markdown_table(("claim", "the paper's statement", f"on {runs[0].setting}"), verdicts)
+
+
+def obtained() -> str:
+    """The rows of Table 6 that were run, each with its verdict, and how far the runs are that go on."""
+    runs = find_runs([CIFAR10])
+    table = table6_of(finished([run for run in runs if run.result()]))
+    lines = [line.cells for line in (*table.rows, *table.plain) if line.runs] if table else []
+    begun = [
+        f"- `{run.path.name}` is not finished: step {run.metrics()[-1]['step']:,} of {run.experiment.recipe.steps:,}.\n"
+        for run in runs
+        if not run.result()
+    ]
+    return "\n".join(part for part in (markdown_table(TABLE6, lines) if lines else "", "".join(begun)) if part)
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -125,9 +142,11 @@ def main() -> None:
     options = parser.parse_args()
     runs = finished(find_runs([RUNS]))
     readme, docs = ROOT / "README.md", ROOT / "docs"
-    parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "deviations": as_markdown(list(LEDGER))}
+    parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "obtained": obtained()}
+    parts["deviations"] = as_markdown(list(LEDGER))
     wanted = {
         readme: generated(readme, parts),
+        docs / "cifar10.md": generated(docs / "cifar10.md", {"obtained": obtained()}),
         docs / "speed.md": generated(docs / "speed.md", {"speed": speed_tables()}),
         docs / "photographs.md": generated(docs / "photographs.md", {"kinds": kinds_table()}),
         docs / "weights.md": generated(docs / "weights.md", {"published": published_table()}),

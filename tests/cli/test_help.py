@@ -20,7 +20,7 @@ FLAGS = {
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
         *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
-        *("--force", "--activation-checkpointing"),
+        *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
     },
     "evaluate": {
@@ -29,7 +29,7 @@ FLAGS = {
     },
     "reproduce": {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
-        *("--checkpoint-every", "--dry-run", "--json"),
+        *("--checkpoint-every", "--dry-run", "--json", "--jobs", "--on"),
     },
     "predict": {
         *("--top", "--figure", "--precision", "--device", "--workers", "--json"),

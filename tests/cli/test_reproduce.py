@@ -1,10 +1,17 @@
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from reslab.core.experiment import Experiment
+from reslab.core.rundir import RunDirectory
+from reslab.experiments.catalog import find_reproduction
+from reslab.experiments.notify import Notify
+from reslab.report.cifar_claims import CIFAR_CLAIMS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +32,17 @@ def folder(reslab: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def planned(*only: str) -> list[Experiment]:
+    found = find_reproduction("degradation", "embedded").experiments([0], only)
+    return [experiment.but({"recipe": {"steps": 2}}) for experiment in found]
+
+
+def damage(folder: Path, experiment: Experiment) -> None:
+    """A run that cannot go on: its only checkpoint is empty."""
+    run = RunDirectory.create(folder / f"{experiment.model.name}-seed0", experiment)
+    (run.checkpoints / "step-1").mkdir(parents=True)
+
+
 def test_the_plan_names_networks_steps_and_cost(reslab: Command, tmp_path: Path) -> None:
     done = reslab("reproduce", "degradation", "--dry-run", "--json", "--out", tmp_path / "r", "--seeds", 2)
     planned = json.loads(done.stdout)
@@ -39,7 +57,7 @@ def test_a_reproduction_prints_runs_claims_and_report(folder: Path) -> None:
     printed = json.loads((folder / "printed.json").read_text())
     assert [run["model"] for run in printed["runs"]] == ["cifar-plain20", "cifar-resnet20"]
     assert all(run["n"] == 2000 and run["input_size"] == 28 for run in printed["runs"])
-    assert [claim["id"] for claim in printed["claims"]] == ["D1", "D2", "D3", "C7", "C8"]
+    assert [claim["id"] for claim in printed["claims"]] == [claim.identifier for claim in CIFAR_CLAIMS]
     assert all("Fashion-MNIST, 2 steps" in claim["setting"] for claim in printed["claims"])
     assert "<svg" in Path(printed["report"]).read_text()
     assert (folder / "report.md").exists()
@@ -68,3 +86,98 @@ def test_claims_and_report_read_a_folder_of_runs(reslab: Command, folder: Path, 
     assert json.loads(page.stdout)["report"] == str(tmp_path / "page.html")
     assert (tmp_path / "page.md").exists()
     assert "plain-20" in reslab("report", folder, "--out", tmp_path / "page.html").stdout
+
+
+def test_the_smallest_scale_is_taken_where_none_is_named(reslab: Command) -> None:
+    plan = json.loads(reslab("reproduce", "degradation", "--dry-run", "--json").stdout)["plan"]
+    assert [run["directory"] for run in plan] == [f"degradation-embedded/{model}-seed0" for model in MODELS]
+
+
+def test_one_line_says_what_is_ahead(reslab: Command, folder: Path) -> None:
+    said = reslab("reproduce", "degradation", *SHALLOW, "--out", folder).stderr.splitlines()
+    assert said == ["2 runs, 2 of them finished already; 4 steps in all"]
+
+
+def test_runs_side_by_side_print_the_same_document(
+    reslab: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    expected = json.loads((folder / "printed.json").read_text())
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r", "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert list(printed) == list(expected)
+    assert [list(run) for run in printed["runs"]] == [list(run) for run in expected["runs"]]
+    assert without_clock(printed["runs"]) == without_clock(expected["runs"])
+    assert printed["runs"][1]["directory"] == str(tmp_path / "r" / "cifar-resnet20-seed0")
+    assert (printed["claims"], printed["failed"]) == (expected["claims"], [])
+    for title in ("cifar-plain20 seed 0", "cifar-resnet20 seed 0"):
+        assert f"{title}: 2 steps\n" in done.stderr
+        assert f"{title}  step 2/2  loss " in done.stderr
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_fails_stops_no_other_and_is_missing_from_the_report(
+    jobs: int, reslab: Command, tmp_path: Path
+) -> None:
+    damage(tmp_path, planned("cifar-plain20")[0])
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path, "--jobs", jobs)
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert [run["model"] for run in printed["runs"]] == ["cifar-resnet20"]
+    (failed,) = printed["failed"]
+    assert (failed["model"], failed["seed"]) == ("cifar-plain20", 0)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"reslab: cifar-plain20 seed 0 failed: no checkpoint in {tmp_path}")
+    page = Path(printed["report"]).with_suffix(".md").read_text()
+    assert "| ResNet-20 |" in page
+    assert "| plain-20 |" not in page
+
+
+def test_where_every_run_fails_there_is_no_report(reslab: Command, tmp_path: Path) -> None:
+    for experiment in planned("cifar-plain20", "cifar-resnet20"):
+        damage(tmp_path, experiment)
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path)
+    assert done.returncode == 2
+    printed = json.loads(done.stdout)
+    assert (printed["runs"], printed["claims"], printed["report"]) == ([], [], None)
+    assert len(printed["failed"]) == 2
+    assert not (tmp_path / "report.html").exists()
+
+
+class Stopping(Notify):
+    """Asks for a stop after the first step, as Ctrl-C does."""
+
+    def stepped(self, step: int) -> None:
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_stops_the_run_and_begins_no_other(
+    reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reslab.cli.reproduce.progress", Stopping)
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path)
+    assert done.returncode == 130
+    assert "SIGINT: stopped and saved after step 1 of 2; go on with: reslab " in done.stderr
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.glob("*-seed0")] == ["cifar-plain20-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--jobs", 0), "--jobs must be at least 1, not 0"),
+        (("--on", "moon"), "moon"),
+        (("--device", "tpu"), "unknown device 'tpu'"),
+        (("--data", "nowhere"), "nowhere does not exist"),
+    ],
+)
+def test_a_mistake_that_would_hit_every_run_is_one_line_before_the_first(
+    flags: tuple[object, ...], said: str, reslab: Command, tmp_path: Path
+) -> None:
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r", *flags)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not (tmp_path / "r").exists()

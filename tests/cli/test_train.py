@@ -41,6 +41,15 @@ def test_a_run_prints_one_json_document_and_leaves_a_directory_that_explains_its
     assert "images/s" in done.stderr
 
 
+def test_pictures_set_aside_are_validated_on_and_the_result_says_so(reslab: Command, tmp_path: Path) -> None:
+    words = ("train", *TINY, "--validation", 100, "--out", tmp_path / "r")
+    done = reslab(*words)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(reslab(*words, "--resume", "--json").stdout)
+    assert (result["validation_n"], result["n"]) == (100, 2000)
+    assert f"validation error {result['validation_error']:.2f} % (n=100)" in done.stdout
+
+
 def test_a_finished_run_is_refused_without_resume_and_shown_with_it(reslab: Command, finished: Path) -> None:
     again = reslab("train", *TINY, "--evaluate-every", 3, "--out", finished)
     assert again.returncode == 2

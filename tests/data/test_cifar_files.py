@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from reslab.core.errors import DataError
-from reslab.data import source
+from reslab.data import official, source
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
+from reslab.data.official import copy_note
 from reslab.data.source import find_data, load
 
 LABELS = {"train": [2, 0, 1, 1, 2, 0], "val": [1, 2, 0]}
@@ -157,7 +158,7 @@ def test_a_folder_and_the_folder_around_it_are_found(
     inner = write(tmp_path / usual, layout)
     for path in (inner, tmp_path):
         found = find_data(str(path))
-        assert (found.name, found.place) == (name, str(inner.resolve()))
+        assert (found.name, found.place) == (name, usual)
         assert found.read("val").labels.tolist() == LABELS["val"]
     assert load(str(tmp_path)).split == "train"
 
@@ -197,6 +198,26 @@ def test_the_real_cifar_10_is_read(real: Path, split: source.Split, count: int, 
     assert torch.bincount(pictures.labels).tolist() == [count // 10] * 10
     assert int(pictures.labels[0]) == first
     assert (pictures.classes[6], pictures.classes[3]) == ("frog", "cat")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("split", "part"), [("train", "train"), ("val", "test")])
+def test_the_copy_at_hand_has_as_many_lossy_pictures_as_its_list_says(
+    real: Path, split: source.Split, part: str
+) -> None:
+    lossy = Path(os.environ["RESLAB_DATA"], "cifar10", f"{part}_inexact_index.txt").read_text().split()
+    pictures = read_cifar(real / "cifar-10-batches-bin", CIFAR10, split)
+    note = f"CIFAR-10 {split}: {len(lossy)} of {len(pictures):,} pictures are not the official ones"
+    assert (copy_note(pictures) or "").startswith(note)
+
+
+@pytest.mark.data
+def test_the_tool_writes_the_checksums_that_are_installed(real: Path, tmp_path: Path) -> None:
+    lists = Path(os.environ["RESLAB_DATA"], "cifar10")
+    out, tool = tmp_path / "checksums.bin", Path(__file__).parents[2] / "tools" / "cifar10_checksums.py"
+    lossy = ("--lossy-train", lists / "train_inexact_index.txt", "--lossy-val", lists / "test_inexact_index.txt")
+    subprocess.run([sys.executable, tool, real / "cifar-10-batches-bin", *lossy, "--out", out], check=True)
+    assert sha256(out.read_bytes()).hexdigest() == official.SHA256
 
 
 @pytest.mark.data

@@ -1,5 +1,7 @@
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from reslab.core.errors import DataError, SpecError
-from reslab.core.experiment import Photographs
+from reslab.core.experiment import ModelSpec, Photographs, Recipe
 from reslab.data import chance
 from reslab.data.photographs import Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
@@ -20,11 +22,17 @@ from reslab.data.pool import in_order
 from reslab.data.source import load
 from reslab.experiments.bench import steps, timing
 from reslab.experiments.bench.advice import Reading, Step, best_batch, fewest_workers, loader_advice, train_advice
-from reslab.experiments.bench.asked import Asked
+from reslab.experiments.bench.asked import Asked, group_for
 from reslab.experiments.bench.loader import difference, sample
+from reslab.experiments.bench.pictures import pictures_for, random_pictures
 from reslab.experiments.bench.rival import NaiveCrops, threaded
+from reslab.experiments.bench.standard import Samples, standard_batches, train_on
 from reslab.experiments.bench.timing import compare, drain, interleave, steady
-from reslab.experiments.bench.train import pictures_for
+from reslab.experiments.bench.train import bench_train
+from reslab.experiments.inputs import Feed
+from reslab.experiments.networks import build
+from reslab.experiments.session import begin
+from reslab.training.step import Batch, train_step
 
 CPU = torch.device("cpu")
 
@@ -119,6 +127,15 @@ def test_what_workers_may_have_read_ahead_is_not_timed(clock: Clock, workers: in
     assert taken == list(range(before + counted))
 
 
+def test_where_workers_are_few_at_least_so_many_batches_are_timed(clock: Clock) -> None:
+    def stream() -> Iterator[int]:
+        for number in count():
+            clock.now += 100 if number < 3 else number
+            yield number
+
+    assert steady(stream(), 1, drain, lambda: None, least=5) == (3 + 4 + 5 + 6 + 7) / 5
+
+
 def step_of(fp32: float, bf16: float | None = None, batches: dict[int, float] | None = None) -> Step:
     precisions = {"fp32": fp32} | ({} if bf16 is None else {"bf16": bf16})
     return Step(precisions=precisions, batches=batches or {32: fp32}, batch=32, native=bf16 is not None)  # type: ignore[arg-type]
@@ -203,7 +220,7 @@ def test_the_bare_step_computes_in_nchw_and_fp32_and_updates_as_sgd_does() -> No
     seen: list[bool] = []
     net[0].register_forward_pre_hook(lambda _layer, given: seen.append(given[0].is_contiguous()))
     images, labels = torch.randn(2, 3, 5, 5).contiguous(memory_format=torch.channels_last), torch.tensor([0, 1])
-    steps.bare_training(net, images, labels)()
+    steps.bare_training(steps.bare_update(net), images, labels)()
     nn.functional.cross_entropy(twin(images), labels).backward()
     with torch.no_grad():
         for own, other in zip(net.parameters(), twin.parameters(), strict=True):
@@ -220,11 +237,120 @@ def test_random_pictures_have_the_size_that_the_network_was_made_for() -> None:
     assert (len(large), len(large.classes), tuple(large.pixels.shape[1:])) == (4, 1000, (3, 224, 224))
 
 
-@pytest.mark.parametrize(("setting", "least"), [("rounds", 1), ("batch", 1), ("workers", 0)])
+@pytest.mark.parametrize(("setting", "least"), [("rounds", 1), ("batch", 1), ("workers", 0), ("bn_group", 1)])
 def test_settings_that_cannot_hold_are_refused(setting: str, least: int) -> None:
     settings: dict[str, Any] = {"batch": 1, "rounds": 1, setting: least - 1}
-    with pytest.raises(SpecError, match=f"^--{setting} must be at least {least}, not {least - 1}$"):
+    with pytest.raises(SpecError, match=f"^--{setting.replace('_', '-')} must be at least {least}, not {least - 1}$"):
         Asked(**settings)
+
+
+def test_groups_that_do_not_divide_the_batch_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"^--bn-group 48 does not divide --batch 128$"):
+        Asked(model="cifar-resnet20", batch=128, rounds=1, bn_group=48)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "batch", "group"),
+    [
+        ("cifar-resnet20", None, 128, 64),
+        ("cifar-resnet20", None, 256, 64),
+        ("cifar-resnet20", None, 32, 32),
+        ("cifar-resnet20", None, 96, 96),
+        ("cifar-resnet20", 32, 128, 32),
+        ("cifar-resnet20", 128, 64, 64),
+        ("resnet18", None, 128, 128),
+        ("resnet18", 16, 64, 16),
+    ],
+)
+def test_groups_are_the_paper_s_where_they_divide_the_batch(
+    model: str, asked: int | None, batch: int, group: int
+) -> None:
+    assert group_for(Asked(model=model, batch=128, rounds=1, bn_group=asked), batch) == group
+
+
+def small_batch() -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    return Batch(torch.randn(8, 3, 32, 32, generator=draw), torch.randint(10, (8,), generator=draw), torch.arange(8))
+
+
+def test_our_step_is_training_s_own_in_groups() -> None:
+    spec, recipe = ModelSpec(name="cifar-resnet8", width=8), Recipe(steps=9, batch=8, bn_group=4, precision="fp32")
+    timed, trained = (begin(build(spec), random_pictures(8, 32, 10), recipe, Feed(CPU)).training for _ in range(2))
+    steps.own_step(timed, small_batch(), 4, "fp32", "eager")()
+    train_step(trained, small_batch(), 4, "fp32")
+    pairs = zip(timed.net.state_dict().values(), trained.net.state_dict().values(), strict=True)
+    assert all(torch.equal(own, other) for own, other in pairs)
+    assert int(timed.net.bn1.num_batches_tracked) == 2  # type: ignore[arg-type, union-attr]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_standard_loader_s_samples_are_windows_of_the_padded_picture_less_the_mean(channels: int) -> None:
+    pictures = random_pictures(6, 12, 10, channels)
+    mean = pictures.pixels.double().mean(dim=0)
+    samples, seen = Samples(pictures), set()
+    for index in [3] * 400:
+        image, label = samples[index]
+        assert label == int(pictures.labels[index])
+        padded = nn.functional.pad((pictures.pixels[index] - mean).float(), (4, 4, 4, 4)).expand(3, -1, -1)
+        windows = padded.unfold(1, 12, 1).unfold(2, 12, 1)
+        for flipped in (False, True):
+            same = (windows == (image.flip(2) if flipped else image)[:, None, None]).all(dim=(0, 3, 4))
+            seen |= {(flipped, *place) for place in same.nonzero().tolist()}
+    assert len(samples) == 6
+    assert {place[0] for place in seen} == {False, True}
+    assert {place[1] for place in seen} == {place[2] for place in seen} == set(range(9))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_standard_loader_shuffles_whole_batches_across_epochs_and_ends_its_workers(workers: int) -> None:
+    pictures = Pictures(
+        "ten", "train", torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("abcdefghij")
+    )
+    before = torch.get_rng_state()
+    stream = standard_batches(pictures, 4, workers, CPU)
+    found = [next(stream) for _ in range(5)]
+    assert len(multiprocessing.active_children()) == workers
+    stream.close()
+    assert multiprocessing.active_children() == []
+    assert {(tuple(images.shape), images.dtype) for images, _ in found} == {((4, 3, 8, 8), torch.float32)}
+    order = torch.cat([labels for _, labels in found]).tolist()
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert order[:10] != order[10:]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_of_the_standard_loader_draw_windows_of_their_own() -> None:
+    pixels = torch.arange(144, dtype=torch.uint8).reshape(1, 1, 12, 12).expand(8, 3, -1, -1).clone()
+    pixels[4:] += 100  # so that the mean leaves something
+    pictures = Pictures("eight", "train", pixels, torch.arange(8) // 4, ("a", "b"))
+    with closing(standard_batches(pictures, 1, 2, CPU)) as stream:
+        first, second = (next(stream)[0].abs() for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_the_standard_loop_updates_with_every_batch() -> None:
+    taken: list[tuple[torch.Tensor, torch.Tensor]] = []
+    given = [(torch.zeros(1), torch.ones(1)), (torch.ones(1), torch.zeros(1))]
+    train_on(iter(given), lambda *batch: taken.append(batch))
+    assert taken == given
+
+
+def test_training_is_measured_against_a_standard_loader_in_the_same_rounds() -> None:
+    said: list[str] = []
+    asked = Asked(model="cifar-resnet8", batch=8, rounds=2, precision="fp32", workers=0, bn_group=4)
+    found = bench_train(asked, said.append)
+    rows = {row.name: row for row in found.rows}
+    loop = rows["whole loop against eager fp32 with a standard loader"]
+    assert list(rows)[:3] == [
+        "step against bare eager fp32 NCHW",
+        "step with data against bare eager fp32 NCHW",
+        "step with data against step alone",
+    ]
+    assert loop.rate == rows["step with data against step alone"].rate
+    assert loop.rival_rate > 0
+    assert len(loop.ratios) == 2
+    assert found.settings["bn_group"] == 4
+    assert "batch 8 in groups of 4" in said[0]
 
 
 def test_a_sample_is_the_same_every_time_and_in_order(photos: PhotoFolder) -> None:

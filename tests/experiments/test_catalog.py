@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Optimizer
-from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, find_reproduction
+from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, as_published, find_reproduction
 from reslab.experiments.names import parse_name
 from reslab.experiments.recipes import DEFAULT_RECIPES, PAPER_CIFAR, RECIPES, SHORT, named_recipe, with_optimizer
 
@@ -82,3 +84,59 @@ def test_recipes_by_name_are_the_papers_with_what_they_say() -> None:
 def test_only_settings_of_the_optimizer_that_were_given_are_laid_over() -> None:
     base = PAPER_CIFAR.but({"optim": {"weight_decay": 0.5}})
     assert with_optimizer(base, Optimizer(lr=0.3)).optim == Optimizer(lr=0.3, weight_decay=0.5)
+
+
+def test_table_6_trains_the_networks_of_section_4_2_and_the_deepest_last() -> None:
+    experiments = find_reproduction("table6", None).experiments([0])
+    names = [experiment.model.name for experiment in experiments]
+    depths = {kind: [int(n.rpartition(kind)[2]) for n in names if kind in n] for kind in ("plain", "resnet")}
+    assert depths == {"plain": [20, 32, 44, 56, 110], "resnet": [20, 32, 44, 56, 110, 1202]}
+    assert names[-1] == "cifar-resnet1202"
+    assert {experiment.data for experiment in experiments} == {"cifar10"}
+
+
+def test_resnet_110_and_1202_warm_up_and_no_other_network_does() -> None:
+    experiments = find_reproduction("table6", "cifar").experiments([0])
+    warm = {one.model.name: one.recipe.schedule.warm_up for one in experiments if one.recipe.schedule.warm_up}
+    assert set(warm) == {"cifar-resnet110", "cifar-resnet1202"}
+    assert {(rule.lr, rule.until_error) for rule in warm.values()} == {(0.01, 80.0)}
+    rest = {one.recipe.but({"schedule": {"warm_up": None}}) for one in experiments}
+    assert rest == {PAPER_CIFAR}
+
+
+@pytest.mark.parametrize("name", ["table6", "figure6", "figure7"])
+def test_what_section_4_2_shows_is_made_of_the_same_runs(name: str) -> None:
+    whole = {one.digest() for one in find_reproduction("table6", None).experiments([0, 1])}
+    found = find_reproduction(name, None)
+    assert {one.digest() for one in found.experiments([0, 1])} <= whole
+    assert found.home == "table6"
+
+
+def test_every_run_of_table_6_is_as_published_whatever_its_seed_and_precision() -> None:
+    for experiment in find_reproduction("table6", None).experiments([0, 7]):
+        assert as_published(experiment)
+        assert as_published(experiment.but({"recipe": {"precision": "bf16", "evaluate_every": 500, "log_every": 1}}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": {"steps": 63_999}},
+        {"recipe": {"validation": 5_000}},
+        {"recipe": {"bn_group": 128}},
+        {"recipe": {"schedule": {"warm_up": {}}}},
+        {"recipe": {"optim": {"decay": "all"}}},
+        {"model": {"width": 8}},
+        {"model": {"shortcut": "B"}},
+        {"model": {"name": "cifar-resnet26"}},
+        {"data": "cifar100"},
+        {"start": {"weights": "0" * 64}},
+    ],
+)
+def test_a_run_that_differs_anywhere_is_not_as_published(changes: dict[str, Any]) -> None:
+    (experiment,) = find_reproduction("table6", None).experiments([0], ["cifar-resnet20"])
+    assert not as_published(experiment.but(changes))
+
+
+def test_without_a_scale_the_smallest_is_meant() -> None:
+    assert find_reproduction("degradation", None) is find_reproduction("degradation", "embedded")

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from reslab.core.experiment import Experiment
-from reslab.data import chance, loader
-from reslab.data.loader import training_batches
+from reslab.data import chance, draws
+from reslab.data.draws import training_draws
 from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
-from reslab.training.loop import Training
+from reslab.training.step import Training
 from reslab.training.state import restore
 
 Session = Callable[..., Outcome]
@@ -186,18 +186,18 @@ def draw_from_the_global_generator(patch: pytest.MonkeyPatch) -> None:
         places = 2 * stream.augment.pad + 1
         return torch.randint(places, (len(samples), 2)).numpy(), (torch.rand(len(samples)) < 0.5).numpy()
 
-    patch.setattr(loader._Gather, "_draw", draw)
+    patch.setattr(draws.Drawer, "_fates", draw)
 
 
 def draw_by_the_position_in_the_session(patch: pytest.MonkeyPatch) -> None:
-    whole = loader._Gather._draw
+    whole = draws.Drawer._fates
 
     def draw(stream: Any, epoch: int, samples: Any) -> Any:
         begun = stream.__dict__.setdefault("drawn", 0)
         stream.drawn = begun + len(samples)
         return whole(stream, epoch, np.arange(begun, stream.drawn))
 
-    patch.setattr(loader._Gather, "_draw", draw)
+    patch.setattr(draws.Drawer, "_fates", draw)
 
 
 def order_by_the_global_generator(patch: pytest.MonkeyPatch) -> None:
@@ -206,9 +206,9 @@ def order_by_the_global_generator(patch: pytest.MonkeyPatch) -> None:
 
 def begin_elsewhere(patch: pytest.MonkeyPatch, shift: Callable[[int], int]) -> None:
     def elsewhere(*arguments: Any, consumed: int, **options: Any) -> Any:
-        return training_batches(*arguments, consumed=shift(consumed) if consumed else 0, **options)
+        return training_draws(*arguments, consumed=shift(consumed) if consumed else 0, **options)
 
-    patch.setattr("reslab.experiments.inputs.training_batches", elsewhere)
+    patch.setattr("reslab.experiments.resident.training_draws", elsewhere)
 
 
 def begin_the_sampler_again(patch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.core.files import write_bytes, write_json
 from reslab.core.intervals import wilson
 from reslab.core.rundir import RunDirectory
+from reslab.experiments.catalog import TABLE6
 
 Maker = Callable[..., RunDirectory]
 PHOTOGRAPHS = Recipe(steps=20, batch=32, bn_group=32, photographs=Photographs(), log_every=10, evaluate_every=20)
@@ -35,17 +36,20 @@ def make_run(tmp_path: Path) -> Maker:
         seed: int = 0,
         early: float = 90.0,
         data: Any = "embedded",
+        recipe: Recipe = RECIPE,
+        n: int = 2000,
+        responses: Sequence[float] | None = None,
         **spec: Any,
     ) -> RunDirectory:
-        experiment = Experiment(model=ModelSpec(name=model, **spec), data=data, recipe=RECIPE, seed=seed)
-        path = tmp_path / f"{model}-{seed}-{len(spec)}-{data}"
+        experiment = Experiment(model=ModelSpec(name=model, **spec), data=data, recipe=recipe, seed=seed)
+        path = tmp_path / f"{model}-{experiment.digest()[:12]}"
         run = RunDirectory.create(path, experiment)
-        for step in (50, 100, 150, 200):
-            error = early if step == 50 else test
+        for quarter in (1, 2, 3, 4):
+            error, step = early if quarter == 1 else test, quarter * recipe.steps // 4
             line = {"step": step, "samples": step * 128, "lr": 0.1, "loss": 1.0, "train_error": train, "train_n": 6400}
-            run.append_metrics({**line, "seconds": 1.0, "images_per_second": 1.0, "test_error": error, "test_n": 2000})
-        hits = 2000 - round(20 * test)
-        interval = [100 * side for side in wilson(2000 - hits, 2000)]
+            run.append_metrics({**line, "seconds": 1.0, "images_per_second": 1.0, "test_error": error, "test_n": n})
+        hits = n - round(n / 100 * test)
+        interval = [100 * side for side in wilson(n - hits, n)]
         by_class = {
             "cat": {"n": 1000, "error": test, "interval": interval},
             "dog": {"n": 1000, "error": test, "interval": interval},
@@ -55,7 +59,7 @@ def make_run(tmp_path: Path) -> Maker:
             "parameters": 68050,
             "multiply_adds": 7_846_592,
             "input_size": 28,
-            "steps": 200,
+            "steps": recipe.steps,
             "seed": seed,
         }
         errors = {
@@ -63,15 +67,40 @@ def make_run(tmp_path: Path) -> Maker:
             "test_error": test,
             "test_interval": interval,
             "hits": hits,
-            "n": 2000,
+            "n": n,
             "seconds": 61.0,
         }
         run.write("result.json", {**result, **errors, "by_class": by_class})
         run.write("environment.json", {"reslab": "0", "torch": "2", "processor": "p", "threads": 2})
         assert json.loads((path / "result.json").read_text())["hits"] == hits
+        if responses is not None:
+            kept_responses(run, responses)
         return run
 
     return make
+
+
+@pytest.fixture
+def make_published(make_run: Maker) -> Maker:
+    """A run that follows section 4.2 to the letter, tested on 10,000 pictures."""
+
+    def make(model: str, test: float, train: float, **choices: Any) -> RunDirectory:
+        return make_run(model, test, train, data="cifar10", n=10_000, recipe=TABLE6.how(model), **choices)
+
+    return make
+
+
+def kept_responses(run: RunDirectory, stds: Sequence[Any], **facts: Any) -> None:
+    """Write what a run keeps of its layers' responses."""
+    layers = [{"name": f"conv{number}", "std": std} for number, std in enumerate(stds, start=1)]
+    known = {"pictures": 10_000, "part": "val", "statistics": "running", "step": run.experiment.recipe.steps}
+    run.write("responses.json", {**known, "layers": layers, **facts})
+
+
+@pytest.fixture
+def write_responses() -> Callable[..., None]:
+    """Gives a run responses, or others."""
+    return kept_responses
 
 
 def jpeg(side: int = 16) -> bytes:

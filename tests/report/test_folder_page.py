@@ -14,6 +14,7 @@ from reslab.core.errors import RunError
 from reslab.core.experiment import Start
 from reslab.core.rundir import RunDirectory
 from reslab.report import drawing
+from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.figure import training_curves
 from reslab.report.finished import FinishedRun, finished
 from reslab.report.page import Written, heading, write_report
@@ -176,7 +177,7 @@ def test_claims_that_nothing_can_be_said_about_are_left_out(
     page, markdown = written.html.read_text(), written.markdown.read_text()
     assert 'class="claim"' not in page
     assert "Verdicts" not in page + markdown
-    assert len(written.verdicts) == 5
+    assert len(written.verdicts) == len(CIFAR_CLAIMS)
     report(trees.path, out=tmp_path / "page.html")
     printed = capsys.readouterr().out
     assert "not tested" not in printed
@@ -187,7 +188,7 @@ def test_claims_that_nothing_can_be_said_about_are_left_out(
 @pytest.mark.usefixtures("unpainted")
 def test_a_tested_claim_brings_its_section_all_claims(make_run: Maker, trees: RunDirectory, tmp_path: Path) -> None:
     page, markdown = pages(tmp_path, trees, make_run("cifar-plain20", 30, 31), make_run("cifar-plain56", 60, 62))
-    assert page.count('class="badge') == 5
+    assert page.count('class="badge') == len(CIFAR_CLAIMS)
     assert page.count("<h2>Verdicts</h2>") == 1
     assert markdown.count("### Verdicts") == 1
 

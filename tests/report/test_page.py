@@ -1,9 +1,11 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from reslab.cli.report import claims, report
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.deviations import LEDGER, deviations
 from reslab.report.figure import as_png, as_svg, training_curves
@@ -92,7 +94,8 @@ def test_the_page_is_self_contained_and_complete(four: list[FinishedRun], tmp_pa
     assert not re.search(r"@import|url\((?!#)", page)
     assert page.count("<svg") == 1
     assert all(title in page for title in ("plain-20", "plain-56", "ResNet-20", "ResNet-56"))
-    assert page.count('class="badge') == 5
+    assert page.count('class="badge') == 9
+    assert "Table 6: test error" not in page
     assert "Fashion-MNIST, 200 steps" in page
     assert all(path.stat().st_size > 1000 for path in written.figures)
     assert {path.suffix for path in written.figures} == {".svg", ".png"}
@@ -100,6 +103,100 @@ def test_the_page_is_self_contained_and_complete(four: list[FinishedRun], tmp_pa
     assert "| plain-56 | 0 |" in markdown
     assert "**D1: holds.**" in markdown
     assert "](figures/training-curves.png)" in markdown
+
+
+@pytest.fixture
+def on_cifar10(make_published: Maker) -> list[FinishedRun]:
+    stds = [2.0 - i / 20 for i in range(19)]
+    warm = [make_published("cifar-resnet110", error, 0, seed=seed) for seed, error in enumerate((6.5, 6.7))]
+    plain = make_published("cifar-plain20", 9.7, 1.4, responses=[std + 0.3 for std in stds])
+    return finished([plain, make_published("cifar-resnet20", 8.8, 0.8, responses=stds), *warm])
+
+
+def test_runs_on_cifar10_get_table_6_and_figures_6_and_7(on_cifar10: list[FinishedRun], tmp_path: Path) -> None:
+    written = write_report(on_cifar10, tmp_path / "page.html")
+    page, markdown = written.html.read_text(), written.markdown.read_text()
+    assert [figure.name for figure in written.figures] == ["figure6.svg", "figure6.png", "figure7.svg", "figure7.png"]
+    assert page.count("<svg") == 2
+    assert page.count("<figcaption>Figure 6. ") == page.count("<figcaption>Figure 7. ") == 1
+    assert "](figures/figure6.png)" in markdown
+    assert "](figures/figure7.png)" in markdown
+    assert "(10,000 test pictures, running statistics)" in page
+    cells = ("best 6.50 (mean 6.60 ± 0.14) n=10,000 each", "within 0.5 of 6.61", "9.7 ± 0.3")
+    for text in (page, markdown):
+        assert all(cell in text for cell in cells)
+        assert "Suggested tolerance" in text
+        assert "warm-up of ResNet-110 alone" in text
+        assert "lower at 18 of 18 ranks (100 %) against 90 %" in text
+    assert written.table6 is not None
+    assert written.table6.rows[10].mean == pytest.approx(6.6)
+    assert "**E1: holds.**" in markdown
+
+
+def test_table_6_is_on_the_page_once_however_many_settings_there_are(make_run: Maker, tmp_path: Path) -> None:
+    runs = finished([make_run("cifar-resnet20", 30, 31, data="cifar10", **width) for width in ({}, {"width": 8})])
+    written = write_report(runs, tmp_path / "page.html")
+    page = written.html.read_text()
+    assert page.count("<h2>Table 6") == 1
+    assert page.count("<figcaption>Figure 6. ") == 2
+    assert len({figure.name for figure in written.figures}) == 4
+
+
+def test_other_pictures_get_training_curves_and_no_table_6(four: list[FinishedRun], tmp_path: Path) -> None:
+    written = write_report(four, tmp_path / "page.html")
+    assert [figure.name for figure in written.figures] == ["training-curves.svg", "training-curves.png"]
+    assert written.table6 is None
+
+
+def test_the_papers_points_are_drawn_when_asked_for(on_cifar10: list[FinishedRun], tmp_path: Path) -> None:
+    plain, pointed = (
+        write_report(on_cifar10, tmp_path / str(points) / "page.html", points).figures for points in (False, True)
+    )
+    for without, with_points in zip(plain, pointed, strict=True):
+        assert without.name == with_points.name
+        assert without.read_bytes() != with_points.read_bytes()
+
+
+def test_the_page_says_where_the_papers_points_do_not_belong(make_run: Maker, tmp_path: Path) -> None:
+    runs = finished([make_run("cifar-resnet20", 30, 31, data="cifar10")])
+    left_out = "The paper&#39;s points are left out: they belong to 64,000 steps on CIFAR-10."
+    assert left_out in write_report(runs, tmp_path / "page.html", paper_points=True).html.read_text()
+    assert left_out not in write_report(runs, tmp_path / "page.html").html.read_text()
+
+
+def test_equal_runs_make_equal_pages(on_cifar10: list[FinishedRun], tmp_path: Path) -> None:
+    first, second = (write_report(on_cifar10, tmp_path / name / "page.html", paper_points=True) for name in ("a", "b"))
+    assert first.html.read_bytes() == second.html.read_bytes()
+    assert first.markdown.read_bytes() == second.markdown.read_bytes()
+
+
+def test_the_terminal_shows_table_6_before_the_verdicts(
+    on_cifar10: list[FinishedRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims(*(Path(run.directory) for run in on_cifar10))
+    printed = capsys.readouterr().out
+    assert printed.index("Table 6: test error") < printed.index("Plain networks, which") < printed.index("\nD1  ")
+    assert "within 0.5 of 6.61" in printed
+    assert "seed 0: sorted responses beyond the first, ResNet-20 below plain-20: medians" in printed
+
+
+def test_the_terminal_has_no_table_6_for_other_pictures(
+    four: list[FinishedRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims(*(Path(run.directory) for run in four))
+    assert "Table 6:" not in capsys.readouterr().out
+
+
+def test_report_prints_table_6_and_has_it_in_json(
+    on_cifar10: list[FinishedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places, out = [Path(run.directory) for run in on_cifar10], tmp_path / "page.html"
+    report(*places, out=out, paper_points=True)
+    assert "Table 6: test error" in capsys.readouterr().out
+    report(*places, out=out, json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["table6"]["rows"][10]["errors"] == [6.5, 6.7]
+    assert len(printed["figures"]) == 4
 
 
 def test_each_setting_gets_a_section(make_run: Maker, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from reslab.core.experiment import Optimizer
 from reslab.models.resnet import cifar_resnet
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Parts, newest, read, remove_orphans, save, steps
-from reslab.training.loop import Batch, Training, train_step
 from reslab.training.optimizer import make_optimizer
 from reslab.training.state import facts_of, parts_of, restore
+from reslab.training.step import Batch, Training, train_step
 from reslab.training.window import Window
 
 FILES = ("manifest.json", "model.safetensors", "momentum.safetensors", "state.json")

@@ -2,6 +2,7 @@ import copy
 import math
 import signal
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 from reslab.core.errors import TrainingError
 from reslab.core.experiment import Optimizer, Recipe, Schedule, WarmUp
 from reslab.core.intervals import Count
-from reslab.training.loop import Batch, Training, Watch, fit, train_step
+from reslab.training.loop import Watch, fit
 from reslab.training.optimizer import make_optimizer
+from reslab.training.step import Batch, Training, train_step
 from reslab.training.window import Window
 
 CPU = torch.device("cpu")
@@ -44,9 +46,13 @@ def recipe_of(steps: int = 6, **settings: Any) -> Recipe:
     return Recipe(**{"steps": steps, "batch": 8, "bn_group": 4, "precision": "fp32", **settings})
 
 
+def run(training: Training, given: Iterable[Batch], recipe: Recipe, watch: Watch) -> int | None:
+    return fit(training, given, recipe, partial(train_step, training, group=recipe.bn_group, precision="fp32"), watch)
+
+
 def trained(recipe: Recipe, watch: Watch | None = None, given: Iterable[Batch] | None = None) -> Training:
     training = training_of(small())
-    fit(training, given or batches(recipe.steps), recipe, "fp32", watch or Watch())
+    run(training, given or batches(recipe.steps), recipe, watch or Watch())
     return training
 
 
@@ -113,20 +119,52 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_says_where(value: 
     bad = batch_of(3)
     bad.images[place] = value
     training = training_of(small())
-    fit(training, batches(3), recipe_of(3), "fp32", Watch())
+    run(training, batches(3), recipe_of(3), Watch())
     weights = [parameter.detach().clone() for parameter in training.net.parameters()]
-    samples = ", ".join(str(index) for index in range(24 + place // 4 * 4, 28 + place // 4 * 4))
+    samples = ", ".join(str(index) for index in range(24, 32))
     with pytest.raises(TrainingError, match=f"the loss is nan at step 4, rate 0.1, samples {samples}; no update was"):
-        fit(training, iter([bad]), recipe_of(100), "fp32", Watch())
+        run(training, iter([bad]), recipe_of(100), Watch())
     assert all(torch.equal(a, b) for a, b in zip(training.net.parameters(), weights, strict=True))
     assert training.step == 3
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_where_looking_is_dear_the_device_withholds_every_update_until_somebody_looks(*, last: bool) -> None:
+    bad, training = batch_of(3), training_of(small())
+    bad.images[2] = math.nan
+    run(training, batches(3), recipe_of(3), Watch())
+    weights = [parameter.detach().clone() for parameter in training.net.parameters()]
+    momentum = [training.optimizer.state[p]["momentum_buffer"].clone() for p in training.net.parameters()]
+    given = [bad, *batches(20, begin=4)]
+    steps = 20 if last else 100
+    watch, saved = Watch(save=lambda training: saved.append(training.step), save_every=12), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.training.guard.WATCHFUL", frozenset())
+        with pytest.raises(TrainingError, match=r"the loss is nan at step 4, rate 0\.1, samples 24, .*; no update was"):
+            run(training, given, recipe_of(steps, log_every=1000, evaluate_every=1000), watch)
+    assert saved == []
+    assert training.step == 3
+    assert all(torch.equal(a, b) for a, b in zip(training.net.parameters(), weights, strict=True))
+    kept = (training.optimizer.state[p]["momentum_buffer"] for p in training.net.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(kept, momentum, strict=True))
+
+
+def test_a_training_that_is_looked_at_every_window_names_a_step_of_the_window_before() -> None:
+    bad, lines = batch_of(70), []
+    bad.images[0] = math.inf
+    given = [bad if batch.indices[0] == 8 * 70 else batch for batch in batches(200)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.training.guard.WATCHFUL", frozenset())
+        with pytest.raises(TrainingError, match=r"at step 71, rate 0\.1, samples 560, "):
+            run(training_of(small()), given, recipe_of(200, log_every=1000, evaluate_every=1000), Watch(lines.append))
+    assert lines == []
 
 
 def test_of_many_samples_the_first_eight_are_named() -> None:
     bad = batch_of(0, size=12)
     bad.images[0] = math.nan
     with pytest.raises(TrainingError, match="samples 0, 1, 2, 3, 4, 5, 6, 7 and 4 more; no update"):
-        train_step(training_of(small()), bad, 12, "fp32")
+        run(training_of(small()), [bad], recipe_of(1, batch=12, bn_group=12), Watch())
 
 
 def test_lines_of_metrics_come_when_one_is_due_and_at_the_end() -> None:
@@ -164,7 +202,7 @@ def test_a_line_says_the_mean_loss_and_error_of_all_batches_so_far() -> None:
 
 def test_testing_on_the_way_changes_no_later_number() -> None:
     untested, tested = training_of(small()), training_of(small())
-    fit(untested, batches(6), recipe_of(6), "fp32", Watch())
+    run(untested, batches(6), recipe_of(6), Watch())
 
     def test() -> Count:
         tested.net.eval()
@@ -172,7 +210,7 @@ def test_testing_on_the_way_changes_no_later_number() -> None:
             tested.net(torch.randn(5, 3, 6, 6, generator=torch.Generator().manual_seed(1)))
         return Count(0, 5)
 
-    fit(tested, batches(6), recipe_of(6, evaluate_every=1), "fp32", Watch(test=test))
+    run(tested, batches(6), recipe_of(6, evaluate_every=1), Watch(test=test))
     assert same(untested.net, tested.net)
     assert torch.equal(untested.window.losses, tested.window.losses)
 
@@ -208,7 +246,7 @@ def test_a_stop_is_heeded_after_the_step_saved_and_returned(at: int) -> None:
         stepped=done.append,
     )
     training = training_of(small())
-    assert fit(training, batches(6), recipe_of(6), "fp32", watch) == signal.SIGTERM
+    assert run(training, batches(6), recipe_of(6), watch) == signal.SIGTERM
     assert saved == [at]
     assert done == list(range(1, at + 1))
     assert training.step == at
@@ -217,13 +255,13 @@ def test_a_stop_is_heeded_after_the_step_saved_and_returned(at: int) -> None:
 def test_a_stop_after_the_last_step_is_a_finish() -> None:
     done: list[int] = []
     watch = Watch(stop=lambda: signal.SIGINT if len(done) == 6 else None, stepped=done.append)
-    assert fit(training_of(small()), batches(6), recipe_of(6), "fp32", watch) is None
+    assert run(training_of(small()), batches(6), recipe_of(6), watch) is None
 
 
 def test_a_finished_training_takes_no_further_step() -> None:
     training = trained(recipe_of(4))
     weights = copy.deepcopy(training.net)
-    assert fit(training, batches(4, begin=4), recipe_of(4), "fp32", Watch()) is None
+    assert run(training, batches(4, begin=4), recipe_of(4), Watch()) is None
     assert same(training.net, weights)
 
 
@@ -242,7 +280,7 @@ def test_the_global_generator_is_left_alone() -> None:
 
 def test_a_network_handed_over_in_evaluation_mode_is_trained_in_training_mode() -> None:
     training = training_of(small().eval())
-    fit(training, batches(2), recipe_of(2), "fp32", Watch())
+    run(training, batches(2), recipe_of(2), Watch())
     assert same(training.net, trained(recipe_of(2)).net)
 
 
@@ -265,7 +303,7 @@ def test_a_warm_up_ends_at_the_first_whole_window_below_the_threshold_and_the_ra
         lines.append(line)
         wrong.append(int(training.window.errors[(line["step"] - 1) % 50]))
 
-    fit(training, learnable(40), recipe, "fp32", Watch(record=record))
+    run(training, learnable(40), recipe, Watch(record=record))
     below = [step for step in range(4, 41, 4) if sum(wrong[step - 4 : step]) / 32 < 0.4]
     assert training.warm_up_ended == below[0] < 36
     assert [line["lr"] for line in lines[:36]] == [0.05] * below[0] + [0.1] * (36 - below[0])
@@ -288,5 +326,5 @@ def test_momentum_lives_as_long_as_the_training() -> None:
 def test_seconds_add_up_over_sessions() -> None:
     training = training_of(small())
     training.seconds = 1000.0
-    fit(training, batches(1), recipe_of(1), "fp32", Watch())
+    run(training, batches(1), recipe_of(1), Watch())
     assert 1000 < training.seconds < 1300

@@ -9,9 +9,9 @@ import reslab
 from reslab.core.experiment import Optimizer, Precision
 from reslab.models.resnet import cifar_resnet
 from reslab.training import precision
-from reslab.training.loop import Batch, Training, train_step
 from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, autocast, processor_flags, resolve_precision
+from reslab.training.step import Batch, Training, train_step
 from reslab.training.window import Window
 
 CPU = torch.device("cpu")

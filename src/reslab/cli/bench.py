@@ -20,8 +20,8 @@ DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
 }
 WITHOUT: Final[dict[Kind, tuple[str, ...]]] = {
     "train": (),
-    "loader": ("model", "precision", "device"),
-    "infer": ("data", "workers"),
+    "loader": ("model", "precision", "device", "bn_group"),
+    "infer": ("data", "workers", "bn_group"),
 }
 
 
@@ -36,6 +36,7 @@ def bench(
     data: str | None = None,
     workers: int | None = None,
     device: str | None = None,
+    bn_group: int | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -48,8 +49,10 @@ def bench(
         rounds: in which each side has its turn; by default 9, and 5 for loader.
         precision: of our side: auto, fp32 or bf16; auto tries both where bf16 is native.
         data: a folder of photographs, or what `reslab train` takes; by default random pictures in memory.
-        workers: processes that read ahead; by default one a core for photographs, none for small pictures.
+        workers: processes that read ahead; by default one a core for photographs, none for small pictures (torch's
+            own loader beside it: 2).
         device: auto, cpu or cuda.
+        bn_group: of train: pictures that share batch statistics; by default 64 for CIFAR's networks, else the batch.
         out: a file for the JSON document.
         json: print one JSON document.
     """
@@ -61,11 +64,12 @@ def bench(
         "data": data,
         "workers": workers,
         "device": device,
+        "bn_group": bn_group,
     }
     given = {key: value for key, value in asked.items() if value is not None}
     idle = [key for key in WITHOUT[kind] if key in given]
     if idle:
-        raise SpecError(f"--{idle[0]} has no effect on bench {kind}")
+        raise SpecError(f"--{idle[0].replace('_', '-')} has no effect on bench {kind}")
     from reslab.experiments.bench.asked import Asked
 
     found = _measure(kind, Asked(**{**DEFAULTS[kind], **given})).as_json()

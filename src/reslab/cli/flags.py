@@ -48,6 +48,7 @@ class RecipeFlags:
         steps: updates.
         batch: pictures an update.
         bn_group: pictures that share batch statistics; divides the batch.
+        validation: training pictures set aside to validate on, such as 5000 of CIFAR-10's; small pictures only.
         log_every: steps between lines of metrics.
         evaluate_every: steps between tests on the way.
         precision: auto takes bf16 where the processor computes in it natively.
@@ -56,6 +57,7 @@ class RecipeFlags:
     steps: int | None = None
     batch: int | None = None
     bn_group: int | None = None
+    validation: int | None = None
     log_every: int | None = None
     evaluate_every: int | None = None
     precision: Precision | None = None
@@ -175,6 +177,8 @@ class JobFlags:
         strict: refuse to resume on other threads, processor or versions.
         device: auto, cpu or cuda.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures.
+        engine: auto, eager, or graph: updates recorded once and replayed, for small pictures on a CUDA device.
+        compiled: let torch.compile make the passes through the network; changes the last bits.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the rest again: less memory.
         checkpoint_every: steps between checkpoints.
     """
@@ -184,6 +188,8 @@ class JobFlags:
     strict: bool = False
     device: str = "auto"
     workers: int | None = None
+    engine: str = "auto"
+    compiled: Annotated[bool, Parameter(name="--compile")] = False
     activation_checkpointing: bool = False
     checkpoint_every: int = 500
 

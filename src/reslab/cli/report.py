@@ -9,6 +9,7 @@ from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
 from reslab.report.finished import finished
 from reslab.report.table import HEADINGS, rows_of
+from reslab.report.table6 import Table6, table6_of
 
 
 def claims(*runs: Path, json: bool = False) -> None:
@@ -18,34 +19,51 @@ def claims(*runs: Path, json: bool = False) -> None:
         runs: run directories, or folders of them.
         json: print one JSON document.
     """
-    verdicts = judge(CIFAR_CLAIMS, finished(find_runs(list(runs))))
+    read = finished(find_runs(list(runs)))
+    verdicts = judge(CIFAR_CLAIMS, read)
     if json:
         print_json([verdict.as_json() for verdict in verdicts])
-    else:
-        print_verdicts(verdicts)
+        return
+    print_table6(table6_of(read))
+    print_verdicts(verdicts)
 
 
-def report(*runs: Path, out: Path = Path("report.html"), json: bool = False) -> None:
+def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = False, json: bool = False) -> None:
     """Write a page with table, figure and verdicts of finished runs, and the same in Markdown.
 
     Args:
         runs: run directories, or folders of them.
         out: the page; a Markdown file and the folder figures come beside it.
+        paper_points: draw the paper's own points, as read off Figures 6 and 7, over these.
         json: print one JSON document.
     """
     from reslab.report.page import write_report
 
     read = finished(find_runs(list(runs)))
-    written = write_report(read, out)
+    written = write_report(read, out, paper_points)
     if json:
-        figures = [str(figure) for figure in written.figures]
-        print_json({"report": str(written.html), "markdown": str(written.markdown), "figures": figures})
+        print_json(
+            {
+                "report": str(written.html),
+                "markdown": str(written.markdown),
+                "figures": [str(figure) for figure in written.figures],
+                "table6": written.table6.as_json() if written.table6 else None,
+            }
+        )
         return
+    print_table6(written.table6)
     for comparable in dict.fromkeys(run.comparable for run in read):
         group = [run for run in read if run.comparable == comparable]
         print_table(HEADINGS, [row.cells for row in rows_of(group)], group[0].setting)
         stdout().print()
     stdout().print(f"written: {written.html}, {written.markdown} and {len(written.figures)} figures")
+
+
+def print_table6(found: Table6 | None) -> None:
+    """Table 6 and the plain networks below it, each with its note; nothing where there is none."""
+    for table in found.tables if found else ():
+        print_table(table.headings, table.rows, table.title)
+        stdout().print(f"{table.note}\n")
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -55,10 +73,4 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         stdout().print(f"    on {verdict.setting}: {verdict.judged_on}")
         for seed, findings in verdict.findings.items():
             for finding in findings:
-                numbers = finding.numbers
-                low, high = numbers["interval"]
-                stdout().print(
-                    f"    seed {seed}: {finding.text}: {numbers['errors'][0]:.2f} and {numbers['errors'][1]:.2f} %,"
-                    f" difference {numbers['difference']:+.2f} [{low:+.2f}, {high:+.2f}],"
-                    f" n={numbers['n'][0]:,}: {finding.answer}"
-                )
+                stdout().print(f"    seed {seed}: {finding.sentence}")

@@ -1,59 +1,93 @@
 """``reslab reproduce``."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from reslab.cli.output import print_json, print_table, stdout
+from cyclopts import Parameter
+
+from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.progress import progress
 from reslab.cli.report import print_verdicts
 from reslab.cli.train import say_how_to_resume
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
-from reslab.experiments.catalog import Reproduction, find_reproduction
+from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, find_reproduction
 
 if TYPE_CHECKING:
-    from reslab.experiments.execute import Job
+    from reslab.experiments.queue.task import Ending, Task
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class HowFlags:
+    """How the runs are carried out.
+
+    Args:
+        jobs: runs at a time, each in a process of its own; they share the cores, and the number of threads decides a
+            result's last bits. Several CUDA devices take turns; several runs may share one.
+        on: local; or ray, the cluster that RAY_ADDRESS names or one on this machine. All nodes must see the folder.
+        device: auto, cpu or cuda.
+        workers: processes that gather batches.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    jobs: int = 1
+    on: Literal["local", "ray"] = "local"
+    device: str = "auto"
+    workers: int = 0
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise SpecError(f"--jobs must be at least 1, not {self.jobs}")
+
+    def of_each_run(self) -> dict[str, Any]:
+        """What is the same for every run."""
+        return {"device": self.device, "workers": self.workers, "checkpoint_every": self.checkpoint_every}
+
+    @property
+    def in_turn(self) -> bool:
+        """One run after the other, in this process."""
+        return self.on == "local" and self.jobs == 1
 
 
 def reproduce(
     name: str,
     /,
     *,
-    scale: str = "embedded",
+    scale: str | None = None,
     data: str | None = None,
     seed: int = 0,
     seeds: int = 1,
     only: list[str] | None = None,
     steps: int | None = None,
     out: Path | None = None,
-    device: str = "auto",
-    workers: int = 0,
-    checkpoint_every: int = 500,
+    how: HowFlags | None = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Carry out one experiment of the paper and report it beside the paper.
 
-    Runs that are already in the folder are kept if finished and resumed if not.
+    Runs that are already in the folder are kept if finished and resumed if not. A run that fails stops no other.
 
     Args:
         name: as `reslab list experiments` has it.
-        scale: embedded (minutes, on the pictures inside reslab) or cifar (the paper's, on CIFAR-10).
+        scale: embedded (minutes, on the pictures inside reslab) or cifar (the paper's, on CIFAR-10); by default the
+            smallest that there is.
         data: where the pictures lie; the embedded scale needs none.
         seed: the first seed.
         seeds: how many seeds.
         only: train only these networks.
         steps: another number of updates; the rate drops at the same fractions of it.
         out: folder for runs and report; by default NAME-SCALE.
-        device: auto, cpu or cuda.
-        workers: processes that gather batches.
-        checkpoint_every: steps between checkpoints.
+        how: how the runs are carried out.
         dry_run: print what would run and stop.
         json: print one JSON document.
     """
     found = find_reproduction(name, scale)
+    scale = next(key for key, one in REPRODUCTIONS[name].items() if one is found)
     if seeds < 1:
         raise SpecError(f"--seeds must be at least 1, not {seeds}")
     planned = found.experiments(range(seed, seed + seeds), only or ())
@@ -66,16 +100,12 @@ def reproduce(
     if data is None and found.data != "embedded":
         raise SpecError(f"--scale {scale} needs --data, a {found.data} folder in the official binary layout")
     from reslab.experiments.execute import Job
+    from reslab.experiments.queue.task import tasks_for
 
-    job = Job(
-        data=data or "embedded",
-        out=folder,
-        resume=True,
-        device=device,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-    )
-    return _carry_out(planned, job, as_json=json)
+    way = how or HowFlags()
+    job = Job(data=data or "embedded", out=folder, **way.of_each_run())
+    tasks = tasks_for(planned, [run_folder(folder, experiment) for experiment in planned], job)
+    return _carry_out(tasks, folder, way, as_json=json)
 
 
 def run_folder(folder: Path, experiment: Experiment) -> Path:
@@ -83,36 +113,82 @@ def run_folder(folder: Path, experiment: Experiment) -> Path:
     return folder / f"{experiment.model.name}-seed{experiment.seed}"
 
 
-def _carry_out(planned: list[Experiment], job: "Job", *, as_json: bool) -> int:
-    from reslab.experiments.execute import execute
+def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags, *, as_json: bool) -> int:
+    from reslab.experiments.queue.sound import require_sound
 
-    results: list[dict[str, Any]] = []
-    for experiment in planned:
-        outcome = execute(experiment, replace(job, out=run_folder(job.out, experiment)), progress())
-        if outcome.signal is not None:
-            say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps)
-            return 128 + outcome.signal
-        assert outcome.result is not None
-        results.append(outcome.result)
-    _report(planned, results, job.out, as_json=as_json)
-    return 0
+    require_sound(tasks, here=how.on == "local")
+    _announce(tasks)
+    endings, signal = _in_turn(tasks) if how.in_turn else _side_by_side(tasks, folder, how)
+    if signal is not None:
+        stopped = [tasks[len(endings) - 1]] if how.in_turn else tasks
+        say_how_to_resume(signal, sum(task.saved() for task in stopped), sum(task.steps for task in stopped))
+        return 128 + signal
+    _report(tasks, endings, folder, as_json=as_json)
+    failures = [(task, ending) for task, ending in zip(tasks, endings, strict=True) if ending.state != "done"]
+    for task, ending in failures:
+        say(f"reslab: {task.title} {ending.state}: {' '.join(ending.why.split())}")
+    hopeless = len(failures) == len(tasks) and all(ending.exit_code == 2 for _, ending in failures)
+    return 2 if hopeless else min(len(failures), 1)
 
 
-def _report(planned: list[Experiment], results: list[dict[str, Any]], folder: Path, *, as_json: bool) -> None:
+def _announce(tasks: "list[Task]") -> None:
+    """What is ahead, in one line; what it will cost belongs here."""
+    done = sum(task.result() is not None for task in tasks)
+    say(f"{len(tasks)} runs, {done} of them finished already; {sum(task.steps for task in tasks):,} steps in all")
+
+
+def _in_turn(tasks: "list[Task]") -> "tuple[list[Ending], int | None]":
+    """One run after the other, in this process."""
+    from reslab.experiments.queue.attempt import attempt
+
+    endings: list[Ending] = []
+    for task in tasks:
+        endings.append(attempt(task, progress()))
+        if endings[-1].signal is not None:
+            return endings, endings[-1].signal
+    return endings, None
+
+
+def _side_by_side(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[list[Ending], int | None]":
+    """In other processes, here or on Ray."""
+    from reslab.cli.live_table import audience
+    from reslab.experiments.queue.drive import drive
+    from reslab.experiments.queue.local import Processes
+    from reslab.experiments.queue.on_ray import OnRay
+
+    jobs = min(how.jobs, len(tasks))
+    place = Processes(jobs) if how.on == "local" else OnRay(jobs, folder, how.device)
+    return drive(tasks, place, audience())
+
+
+def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, as_json: bool) -> None:
+    """The report of those that finished, if any."""
     from reslab.report.finished import finished
     from reslab.report.page import write_report
     from reslab.report.table import HEADINGS, rows_of
 
-    runs = finished([RunDirectory.open(run_folder(folder, experiment)) for experiment in planned])
-    written = write_report(runs, folder / "report.html")
+    done = [task.job.out for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"]
+    runs = finished([RunDirectory.open(place) for place in done])
+    written = write_report(runs, folder / "report.html") if runs else None
     if as_json:
-        claims = [verdict.as_json() for verdict in written.verdicts]
-        print_json({"runs": results, "claims": claims, "report": str(written.html)})
-        return
-    print_table(HEADINGS, [row.cells for row in rows_of(runs)], runs[0].setting)
-    stdout().print()
-    print_verdicts(written.verdicts)
-    stdout().print(f"\npage: {written.html}   table: {written.markdown}   figure: {written.figures[-1]}")
+        results = [{**(RunDirectory.open(place).result() or {}), "directory": str(place)} for place in done]
+        print_json(
+            {
+                "runs": results,
+                "claims": [verdict.as_json() for verdict in written.verdicts] if written else [],
+                "report": str(written.html) if written else None,
+                "failed": [_failure(*pair) for pair in zip(tasks, endings, strict=True) if pair[1].state != "done"],
+            }
+        )
+    elif written:
+        print_table(HEADINGS, [row.cells for row in rows_of(runs)], runs[0].setting)
+        stdout().print()
+        print_verdicts(written.verdicts)
+        stdout().print(f"\npage: {written.html}   table: {written.markdown}   figure: {written.figures[-1]}")
+
+
+def _failure(task: "Task", ending: "Ending") -> dict[str, Any]:
+    return {"model": task.experiment.model.name, "seed": task.experiment.seed, "why": ending.why}
 
 
 def _print_plan(found: Reproduction, planned: list[Experiment], folder: Path, *, as_json: bool) -> None:

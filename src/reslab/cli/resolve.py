@@ -115,5 +115,6 @@ def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experim
 
     photographs = experiment.recipe.photographs
     reading = Reading(photographs.held_out) if photographs else Reading()
-    steps = epochs_to_steps(asked.epochs, len(source.read("train", reading)), experiment.recipe.batch)
+    pictures = len(source.read("train", reading)) - experiment.recipe.validation
+    steps = epochs_to_steps(asked.epochs, pictures, experiment.recipe.batch)
     return experiment.but({"recipe": {"steps": steps}})

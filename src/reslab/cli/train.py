@@ -113,6 +113,8 @@ def print_result(result: Record, *, as_json: bool) -> None:
         f" n={result['n']:,}), training error {result['train_error']:.2f} % (n={result['train_n']:,}),"
         f" {result['steps']:,} steps in {duration_text(result['seconds'])}"
     )
+    if "validation_error" in result:
+        stdout().print(f"validation error {result['validation_error']:.2f} % (n={result['validation_n']:,})")
     if result.get("replaced"):
         stdout().print(f"{result['replaced']:,} times a bad picture was replaced: replaced_pictures.json names them")
     stdout().print(f"kept in {result['directory']}")

@@ -107,6 +107,9 @@ class Recipe(Spec):
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
     photographs: Photographs | None = None  # for folders of photographs, and only for them
+    validation: Annotated[int, Field(ge=0)] = (
+        0  # training pictures set aside to validate on; section 4.2 chose its schedule on a 45k/5k split
+    )
     precision: Precision = "auto"
     log_every: Positive = TRAIN_WINDOW
     evaluate_every: Positive = 1_000  # a point every 1k iterations in Figure 6
@@ -154,4 +157,6 @@ class Experiment(Spec):
             raise SpecError(f"this recipe is for folders of photographs, and the data is {self.data}")
         if self.data == "folder" and self.recipe.augment != Augmentation():
             raise SpecError("recipe.augment is for small pictures; photographs have recipe.photographs")
+        if self.data == "folder" and self.recipe.validation:
+            raise SpecError("recipe.validation is for small pictures; photographs have photographs.held_out")
         return self

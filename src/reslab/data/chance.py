@@ -21,6 +21,7 @@ MIRROR: Final = 3
 INITIAL_WEIGHTS: Final = 4
 SCALE: Final = 5
 REPLACEMENT: Final = 6
+VALIDATION: Final = 7
 STREAMS: Final = 8  # numbers of streams that are taken; multiples of it on top make further ones
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -43,9 +44,9 @@ def below(bound: int, bits: Words) -> Indices:
     return (((bits >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
-def order(seed: int, epoch: int, count: int) -> Indices:
+def order(seed: int, epoch: int, count: int, stream: int = ORDER) -> Indices:
     """The order in which an epoch visits samples 0 to ``count - 1``: int64, a permutation."""
-    return np.argsort(words(seed, ORDER, epoch, np.arange(count)), kind="stable")
+    return np.argsort(words(seed, stream, epoch, np.arange(count)), kind="stable")
 
 
 def draw(bound: int, seed: int, stream: int, epoch: int, sample: int) -> int:

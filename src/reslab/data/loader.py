@@ -11,7 +11,7 @@ from torch import Tensor
 from reslab.core.contract import Contract
 from reslab.core.experiment import Augmentation, Photographs
 from reslab.core.listening import unheard
-from reslab.data import chance
+from reslab.data.draws import Drawer
 from reslab.data.photographs import CentreCrops, Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
 from reslab.data.pool import At, Buffer, in_order
@@ -56,8 +56,7 @@ class _Gather:
 
     def __init__(self, pictures: Pictures, batch: int, seed: int, augment: Augmentation) -> None:
         self.pixels, self.labels = pictures.pixels.numpy(), pictures.labels.numpy()
-        self.batch, self.seed, self.augment = batch, seed, augment
-        self.stream = chance.Stream(seed, len(pictures))
+        self.batch, self.draw = batch, Drawer(len(pictures), seed, augment)
         self.shape = (batch, *self.pixels.shape[1:])
 
     @property
@@ -69,17 +68,9 @@ class _Gather:
 
     def __call__(self, task: int, out: Buffer, at: At) -> tuple[NDArray[Any], ...]:
         at(task)
-        parts = [(s, *self._draw(epoch, s)) for epoch, s in self.stream.pieces(task, self.batch)]
-        taken, corners, mirrored = (np.concatenate(column) for column in zip(*parts, strict=True))
+        taken, corners, mirrored = self.draw(task, self.batch)
         np.take(self.pixels, taken, axis=0, out=out[: self.room].reshape(self.shape))
         return self.labels[taken], taken, corners, mirrored
-
-    def _draw(self, epoch: int, samples: chance.Indices) -> tuple[chance.Indices, NDArray[np.bool]]:
-        places = 2 * self.augment.pad + 1
-        rows = chance.below(places, chance.words(self.seed, chance.ROW, epoch, samples))
-        columns = chance.below(places, chance.words(self.seed, chance.COLUMN, epoch, samples))
-        mirrored = chance.below(2, chance.words(self.seed, chance.MIRROR, epoch, samples)) == 1
-        return np.stack([rows, columns], axis=1), mirrored & self.augment.flip
 
 
 def training_batches(

@@ -2,12 +2,15 @@
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
+from reslab.data import chance
 
 Split = Literal["train", "val"]
 Part = Literal["train", "val", "all"]
@@ -47,3 +50,32 @@ class Pictures:
         for tensor in (self.pixels, self.labels):
             total.update(tensor.contiguous().numpy().data)
         return total.hexdigest()
+
+
+def set_aside(pictures: Pictures, count: int) -> tuple[Pictures, Pictures]:
+    """The pictures that are left to train on, and ``count`` to validate on: as many of each class as possible.
+
+    Which ones is the same for every run: it depends on the pictures' places in the set and on nothing else.
+
+    Raises:
+        DataError: no picture of some class would be left.
+    """
+    ranked = chance.order(0, 0, len(pictures), chance.VALIDATION)
+    labels = pictures.labels.numpy()[ranked]
+    rank = np.empty(len(pictures), np.int64)  # of each picture among those of its class
+    for label in range(len(pictures.classes)):
+        of_class = ranked[labels == label]
+        rank[of_class] = np.arange(len(of_class))
+    first = np.lexsort((pictures.labels.numpy(), rank))[:count]
+    aside = torch.zeros(len(pictures), dtype=torch.bool)
+    aside[first] = True
+    left = _chosen(pictures, ~aside)
+    if count and len(left.labels.unique()) < len(pictures.labels.unique()):
+        raise DataError(
+            f"{pictures.name} has {len(pictures)} pictures: {count} set aside leave some class none to train on"
+        )
+    return left, _chosen(pictures, aside)
+
+
+def _chosen(pictures: Pictures, which: Tensor) -> Pictures:
+    return replace(pictures, pixels=pictures.pixels[which], labels=pictures.labels[which])

@@ -62,7 +62,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SmallPictures:
-    """Pictures that fit into memory."""
+    """Pictures that fit into memory; ``place`` is their folder's own name, for nobody searches them again."""
 
     name: DataName
     place: str
@@ -156,7 +156,7 @@ def _small(folder: Path) -> SmallPictures | None:
     for name, (layout, usual) in CIFAR.items():
         for place in (folder, folder / usual):
             if layout.present(place):
-                return SmallPictures(name, str(place.resolve()), partial(read_cifar, place, layout))
+                return SmallPictures(name, printable(place.resolve().name), partial(read_cifar, place, layout))
     return None
 
 

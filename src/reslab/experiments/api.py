@@ -70,7 +70,7 @@ def fit(
     """
     feed = feed_for(pictures, choose_device(device), workers, _Warnings())
     session = begin(net, pictures, recipe or Recipe(), feed)
-    advance(session, pictures, seed, watch or Watch())
+    advance(session, pictures, seed, watch or Watch(), session.engine("auto"))
     return Fitted(session, pictures.classes)
 
 

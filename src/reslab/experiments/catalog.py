@@ -1,15 +1,16 @@
 """The experiments that ``reslab reproduce`` knows, as frozen values; without torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import DataName, Experiment, ModelSpec, Recipe
-from reslab.experiments.names import INPUT_SIZES
-from reslab.experiments.recipes import PAPER_CIFAR, SHORT
+from reslab.experiments.names import INPUT_SIZES, describe
+from reslab.experiments.recipes import PAPER_CIFAR, PAPER_CIFAR_WARM_UP, SHORT
 
 Scale = Literal["embedded", "cifar"]
+WARMED_UP: Final = ("cifar-resnet110", "cifar-resnet1202")  # section 4.2: 110 warms up, 1202 "as described above"
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Reproduction:
         data: the pictures it needs.
         input_size: their pixels a side.
         models: the networks it trains.
-        recipe: how.
+        recipe: how, but for the warm-up of those networks that need it.
         width: filters of the first stage; None: the paper's.
         cost: what to expect, with the machine it was measured on.
+        home: the experiment whose folder holds its runs.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Reproduction:
     recipe: Recipe
     width: int | None
     cost: str
+    home: str
 
     def experiments(self, seeds: Sequence[int], only: Sequence[str] = ()) -> list[Experiment]:
         """One experiment a network and seed, seeds outermost.
@@ -48,14 +51,34 @@ class Reproduction:
             if name not in self.models:
                 raise SpecError(unknown(f"network of {self.name}", name, self.models))
         return [
-            Experiment(model=ModelSpec(name=model, width=self.width), data=self.data, recipe=self.recipe, seed=seed)
+            Experiment(model=ModelSpec(name=model, width=self.width), data=self.data, recipe=self.how(model), seed=seed)
             for seed in seeds
             for model in self.models
             if not only or model in only
         ]
 
+    def how(self, model: str) -> Recipe:
+        """The recipe of ``model``: ResNet-110 and ResNet-1202 warm up where the paper's schedule is followed."""
+        return PAPER_CIFAR_WARM_UP if self.recipe == PAPER_CIFAR and model in WARMED_UP else self.recipe
+
 
 DEGRADATION = "Deeper plain networks train worse; shortcuts cure it"
+TABLE6: Final = Reproduction(
+    name="table6",
+    shows="Table 6, Figure 6 and Figure 7: how error and responses change with depth, 20 to 1202 layers",
+    source="section 4.2",
+    data="cifar10",
+    input_size=INPUT_SIZES["cifar"],
+    models=(
+        *(f"cifar-{kind}{depth}" for kind in ("resnet", "plain") for depth in (20, 32, 44, 56, 110)),
+        "cifar-resnet1202",  # last: it costs more than all the others together
+    ),
+    recipe=PAPER_CIFAR,
+    width=None,
+    cost="11 networks of 64,000 steps: made for a GPU; ResNet-20 alone is a night on 2 CPU cores",
+    home="table6",
+)
+FIGURE7: Final = ("cifar-plain20", "cifar-plain56", "cifar-resnet20", "cifar-resnet56", "cifar-resnet110")
 REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
     "degradation": {
         "embedded": Reproduction(
@@ -68,6 +91,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             recipe=SHORT,
             width=8,  # ours: half the paper's, so that all four train in under 5 minutes on 2 cores
             cost="minutes on 2 CPU cores",
+            home="degradation",
         ),
         "cifar": Reproduction(
             name="degradation",
@@ -79,13 +103,30 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             recipe=PAPER_CIFAR,
             width=None,
             cost="8 networks of 64,000 steps: made for a GPU",
+            home="degradation",
         ),
-    }
+    },
+    "table6": {"cifar": TABLE6},
+    "figure6": {"cifar": replace(TABLE6, name="figure6")},
+    "figure7": {"cifar": replace(TABLE6, name="figure7", models=FIGURE7)},
 }
 
 
-def find_reproduction(name: str, scale: str) -> Reproduction:
-    """The experiment ``name`` at ``scale``.
+def as_published(experiment: Experiment) -> bool:
+    """Whether a run follows section 4.2 to the letter, whatever its seed, precision and how often it was looked at."""
+    model, usual = experiment.model.name, TABLE6.recipe.model_dump(mode="json")
+    how = experiment.recipe.but({key: usual[key] for key in ("precision", "log_every", "evaluate_every")})
+    return (
+        experiment.data == TABLE6.data
+        and model in TABLE6.models
+        and describe(experiment.model) == model
+        and experiment.start is None
+        and how == TABLE6.how(model)
+    )
+
+
+def find_reproduction(name: str, scale: str | None) -> Reproduction:
+    """The experiment ``name`` at ``scale``; None: at its smallest.
 
     Raises:
         SpecError: there is none; the line names those there are.
@@ -93,6 +134,7 @@ def find_reproduction(name: str, scale: str) -> Reproduction:
     if name not in REPRODUCTIONS:
         raise SpecError(unknown("experiment", name, REPRODUCTIONS))
     for key, found in REPRODUCTIONS[name].items():
-        if key == scale:
+        if scale is None or scale == key:
             return found
+    assert scale is not None
     raise SpecError(unknown(f"scale of {name}", scale, REPRODUCTIONS[name]))

@@ -14,12 +14,12 @@ from reslab._version import __version__
 from reslab.core.errors import SpecError, unknown
 from reslab.training.precision import Resolved
 
-DECIDES_BITS: Final = ("torch", "device", "processor", "capability", "threads", "precision")
+DECIDES_BITS: Final = ("torch", "device", "processor", "capability", "threads", "precision", "engine")
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 
 def choose_device(asked: str) -> torch.device:
-    """``auto`` takes a CUDA device where there is one.
+    """``auto`` takes a CUDA device where there is one, and has it compute repeatably and in no less than it says.
 
     Raises:
         SpecError: an unknown device, or one that this machine lacks.
@@ -30,7 +30,11 @@ def choose_device(asked: str) -> torch.device:
     there = torch.cuda.is_available()
     if kind == "cuda" and not there:
         raise SpecError("--device cuda: torch finds no CUDA device here")
-    return torch.device(("cuda" if there else "cpu") if kind == "auto" else asked)
+    device = torch.device(("cuda" if there else "cpu") if kind == "auto" else asked)
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True  # the same seed on the same device: the same bits
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32; torch allows convolutions ten bits of mantissa
+    return device
 
 
 def environment(device: torch.device, precision: Resolved) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def environment(device: torch.device, precision: Resolved) -> dict[str, Any]:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What has changed of the things that decide a result's bits: one phrase each."""
-    changed = [key for key in DECIDES_BITS if before.get(key) != now.get(key)]
+    changed = [key for key in DECIDES_BITS if key in before and before[key] != now.get(key)]
     return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in changed]
 
 

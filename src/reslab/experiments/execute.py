@@ -1,7 +1,7 @@
 """One experiment in one run directory: begun, stopped, resumed, finished; every stage starts from what is on disk."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,33 +13,36 @@ from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
+from reslab.data.official import copy_note
+from reslab.data.pictures import Pictures, set_aside
 from reslab.data.pool import check_workers
-from reslab.data.source import Dataset, Reading, Source, find_data
-from reslab.evaluation.result import summarise
-from reslab.evaluation.scores import Scores
+from reslab.data.source import Reading, Source, find_data
 from reslab.experiments.environment import choose_device, differences, environment
+from reslab.experiments.examine import Examiner
 from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
 from reslab.experiments.inputs import Inputs
 from reslab.experiments.keep import INDICES, Kept, keep_indices, store_scores
+from reslab.experiments.memory import within_memory
 from reslab.experiments.names import architecture_of, describe
 from reslab.experiments.networks import build
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import Session, advance, begin, feed_for
+from reslab.experiments.session import advance, begin, feed_for
 from reslab.experiments.weights import Weights, facts_of_weights, fingerprint
 from reslab.models.architecture import Architecture
-from reslab.models.sizes import size_of
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
+from reslab.training.compiled import compiled
 from reslab.training.interrupt import noted_signals
-from reslab.training.loop import Training, Watch
+from reslab.training.loop import Watch
 from reslab.training.precision import native_bf16
 from reslab.training.state import facts_of, parts_of, restore
+from reslab.training.step import Training
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """How a run is carried out. None of it changes a number, except that another device changes the last bits.
+    """How a run is carried out. None of it changes a number, but another device or engine changes the last bits.
 
     Args:
         data: what ``--data`` says.
@@ -50,6 +53,8 @@ class Job:
         workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
         weights: what to begin from, where the experiment begins from trained weights; a run that has a checkpoint goes
             on without.
+        engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed on a CUDA device.
+        compiled: pass through the network as torch.compile makes it; another device, another gain, and not always one.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the others again.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints to retain.
@@ -62,6 +67,8 @@ class Job:
     device: str = "auto"
     workers: int | None = None
     weights: Weights | None = None
+    engine: str = "auto"
+    compiled: bool = False
     activation_checkpointing: bool = False
     checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
     keep: int = 2
@@ -123,6 +130,12 @@ class _Execution:
         self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
         reading = _reading(experiment, job, source, notify)
         self.train, self.val = source.read("train", reading), source.read("val", reading)
+        self.copies = [
+            note for part in (self.train, self.val) if isinstance(part, Pictures) and (note := copy_note(part))
+        ]
+        aside: Pictures | None = None
+        if isinstance(self.train, Pictures) and experiment.recipe.validation:
+            self.train, aside = set_aside(self.train, experiment.recipe.validation)
         self.notices = Notices(notify)
         self.notices.note_passed_over(self.train, self.val)
         feed = feed_for(self.train, device, job.workers, notify, self.notices)
@@ -132,7 +145,10 @@ class _Execution:
             fill(net, job.weights)
         tuning = None if experiment.start is None else tune(net, experiment.start)
         self.session = begin(net, self.train, experiment.recipe, feed, tuning)
-        self.tested: tuple[int, Scores] | None = None
+        self.engine = self.session.engine(job.engine)
+        if job.compiled:
+            self.session.training.forward = compiled(net)
+        self.examiner = Examiner(self.session, self.val, aside)
 
     def carry_out(self, run: RunDirectory) -> Outcome:
         checkpoint.remove_orphans(run.checkpoints)
@@ -142,6 +158,8 @@ class _Execution:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
         changed = self._go_on(found) if found else []
+        for note in self.copies:
+            self.notify.warned(note)
         self._note_environment(run, changed)
         training = self.session.training
         run.rewind_metrics(training.step)
@@ -151,7 +169,8 @@ class _Execution:
         try:
             with noted_signals() as stop:
                 watch = self._watch(run, stop)
-                signal = advance(self.session, self.train, self.experiment.seed, watch)
+                with within_memory(self.session, describe(self.experiment.model)):
+                    signal = advance(self.session, self.train, self.experiment.seed, watch, self.engine)
                 result = None if signal is not None else self._finish(run)
         finally:
             self.notify.ended()
@@ -159,8 +178,9 @@ class _Execution:
 
     def _watch(self, run: RunDirectory, stop: Callable[[], int | None]) -> Watch:
         def record(line: Record) -> None:
-            run.append_metrics(line)
-            self.notify.recorded(line)
+            whole = line | self.examiner.aside()
+            run.append_metrics(whole)
+            self.notify.recorded(whole)
 
         return Watch(
             record=record,
@@ -180,19 +200,17 @@ class _Execution:
 
     def _test(self, run: RunDirectory) -> Count:
         try:
-            scores = self.session.test(self.val)
+            return self.examiner.count()
         except DataError:
             self._save(run, self.session.training)  # a bad picture among the tested costs no training
             raise
-        self.tested = self.session.training.step, scores
-        return scores.count()
 
     def _go_on(self, found: Checkpoint) -> list[str]:
         known, here = found.facts["data"], self._data()
         if any(known[part] != here[part] for part in ("train", "val")):
             raise RunError(f"{self.job.data} holds other pictures than those that {self.job.out} was begun with")
         if self.experiment.recipe.precision == "auto":
-            self.session = replace(self.session, precision=found.facts["environment"]["precision"])
+            self.session.precision = found.facts["environment"]["precision"]
         changed = differences(found.facts["environment"], self._environment())
         if changed and self.job.strict:
             raise RunError(f"--strict: results may differ in their last bits, because {'; '.join(changed)}")
@@ -211,12 +229,14 @@ class _Execution:
         return {"name": self.train.name, "train": self.train.digest, "val": self.val.digest}
 
     def _environment(self) -> Record:
-        return environment(self.session.feed.device, self.session.precision)
+        engine = f"{self.engine}, compiled" if self.job.compiled else self.engine
+        return {**environment(self.session.feed.device, self.session.precision), "engine": engine}
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
         noted = run.environment()
         if noted is None or not self.session.training.step:
-            noted = {**self._environment(), "data": {**self._data(), "place": self.source.place}, "resumed": []}
+            said = {"place": self.source.place, **({"warnings": self.copies} if self.copies else {})}
+            noted = {**self._environment(), "data": {**self._data(), **said}, "resumed": []}
             if self.job.weights is not None:
                 noted["weights"] = noted_start(self.job.weights, self.experiment, self.notify.warned)
         if self.session.training.step:
@@ -237,14 +257,10 @@ class _Execution:
         }
 
     def _finish(self, run: RunDirectory) -> Record:
-        step = self.session.training.step
-        at, scores = self.tested or (None, None)
-        if scores is None or at != step:
-            scores = self.session.test(self.val)
-        protocol = self.session.inputs.protocol
-        kept = Kept(protocol, "fp32", self.train.classes, step)
+        protocol, (scores, _) = self.session.inputs.protocol, self.examiner()
+        kept = Kept(protocol, "fp32", self.train.classes, self.session.training.step)
         store_scores(scores, run.scores / f"{protocol}-val", self.val, kept)
-        result = _result(self.experiment, self.session, scores, self.val)
+        result = self.examiner.result(self.experiment)
         if self.experiment.recipe.photographs:
             result["replaced"] = self.notices.samples_replaced
         run.write("result.json", result)
@@ -264,26 +280,3 @@ def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -
     begun = bool(checkpoint.steps(job.out / "checkpoints"))
     same = begun and before is not None and before["data"]["place"] == source.place
     return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
-
-
-def _result(experiment: Experiment, session: Session, scores: Scores, val: Dataset) -> Record:
-    size = size_of(session.net, session.inputs.side)
-    test, train = summarise(scores, val.classes, "fp32", session.inputs.protocol), session.train_error()
-    return {
-        "model": experiment.model.name,
-        "parameters": size.parameters,
-        "multiply_adds": size.multiply_adds,
-        "input_size": size.input_size,
-        "steps": experiment.recipe.steps,
-        "seed": experiment.seed,
-        "protocol": test.protocol,
-        "train_error": train.error,
-        "train_interval": list(train.interval),
-        "train_n": train.n,
-        "test_error": test.error,
-        "test_interval": list(test.interval),
-        "hits": test.n - test.top1.errors,
-        "n": test.n,
-        "seconds": round(session.training.seconds, 1),
-        "by_class": test.as_json()["by_class"],
-    }

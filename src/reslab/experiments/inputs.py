@@ -20,7 +20,8 @@ from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
 from reslab.evaluation.result import CENTRE, SINGLE
 from reslab.evaluation.scores import View
-from reslab.training.loop import Batch
+from reslab.experiments.resident import Resident
+from reslab.training.step import Batch
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
 from reslab.transforms.photographs import PhotoForm, Pixels
 
@@ -94,7 +95,17 @@ class SmallInputs:
         return self.form.mean.shape[-1]
 
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
-        """Shifted and mirrored pictures."""
+        """Shifted and mirrored pictures; without workers they are made on the device, where they lie."""
+        if not feed.workers:
+            resident = self.resident(pictures, feed.device)
+            return map(resident, resident.draws(recipe, seed, consumed))
+        return self._read_ahead(pictures, recipe, seed, consumed, feed)
+
+    def resident(self, pictures: Dataset, device: torch.device) -> Resident:
+        """All pictures on ``device``."""
+        return Resident(self._fitting(pictures), self.form, device)
+
+    def _read_ahead(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
         form = self.form.to(feed.device)
         stream = training_batches(
             self._fitting(pictures),

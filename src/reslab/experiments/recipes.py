@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.errors import SpecError, unknown
-from reslab.core.experiment import DataName, Optimizer, Photographs, Recipe, Schedule, WarmUp
+from reslab.core.experiment import DataName, Optimizer, Photographs, Recipe, Schedule
 
 PAPER_CIFAR: Final = Recipe()
+PAPER_CIFAR_WARM_UP: Final = PAPER_CIFAR.but({"schedule": {"warm_up": {}}})  # section 4.2, ResNet-110
 
 SHORT: Final = PAPER_CIFAR.but(
     {
@@ -54,7 +55,7 @@ RECIPES: Final[dict[str, NamedRecipe]] = {
         PAPER_CIFAR, "section 4.2: 64,000 steps of 128, rate 0.1 divided by 10 at 32k and 48k, BN groups of 64"
     ),
     "paper-cifar-warm-up": NamedRecipe(
-        PAPER_CIFAR.but({"schedule": Schedule(warm_up=WarmUp()).model_dump(mode="json")}),
+        PAPER_CIFAR_WARM_UP,
         "the same for ResNet-110: rate 0.01 until the training error is below 80 %",
     ),
     "paper-imagenet": NamedRecipe(

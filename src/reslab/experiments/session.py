@@ -3,29 +3,34 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
+from reslab.data.draws import Draws
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.pool import check_workers
 from reslab.data.source import Dataset
 from reslab.evaluation.scores import Scores, score
 from reslab.experiments.fine_tune import Tuning
-from reslab.experiments.inputs import Feed, Inputs, inputs_for
+from reslab.experiments.inputs import Feed, Inputs, SmallInputs, inputs_for
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
+from reslab.experiments.resident import Engine, choose_engine
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
-from reslab.training.loop import Training, Watch
+from reslab.training.graph import Update, recorded
+from reslab.training.loop import Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, autocast, resolve_precision
+from reslab.training.step import Training, train_step
 from reslab.training.window import Window
 
 THINNEST: Final = 8  # channels
@@ -50,6 +55,11 @@ class Session:
     def train_error(self) -> Count:
         """Errors over the last 50 training batches, as the curves show them."""
         return self.training.window.read(self.training.step, self.recipe.batch).count
+
+    def engine(self, asked: str) -> Engine:
+        """How updates are made where ``asked`` is what ``--engine`` says; see `choose_engine`."""
+        resident = isinstance(self.inputs, SmallInputs) and not self.feed.workers
+        return choose_engine(asked, self.feed.device, resident=resident)
 
     def test(self, pictures: Dataset, precision: Resolved = "fp32") -> Scores:
         """Scores of one view of every picture."""
@@ -79,11 +89,33 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
     return Session(training, inputs, recipe, feed, resolve_precision(recipe.precision, feed.device))
 
 
-def advance(session: Session, pictures: Dataset, seed: int, watch: Watch) -> int | None:
-    """Train to the recipe's end or to a signal, which is returned."""
-    consumed = session.training.step * session.recipe.batch
-    batches = session.inputs.training(pictures, session.recipe, seed, consumed, session.feed)
-    return run_loop(session.training, batches, session.recipe, session.precision, watch)
+def advance(session: Session, pictures: Dataset, seed: int, watch: Watch, engine: Engine) -> int | None:
+    """Train to the recipe's end or to a signal, which is returned.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    training, recipe, inputs, feed = session.training, session.recipe, session.inputs, session.feed
+    update = partial(train_step, training, group=recipe.bn_group, precision=session.precision)
+    consumed = training.step * recipe.batch
+    if engine == "eager":
+        return run_loop(training, inputs.training(pictures, recipe, seed, consumed, feed), recipe, update, watch)
+    assert isinstance(inputs, SmallInputs)
+    resident = inputs.resident(pictures, feed.device)
+    replayed = _Recording(training, lambda draws: update(resident(draws)))
+    return run_loop(training, resident.draws(recipe, seed, consumed), recipe, replayed, watch)
+
+
+class _Recording:
+    """An update that is recorded when its first batch is there, and the network in training mode."""
+
+    def __init__(self, training: Training, update: Update[Draws]) -> None:
+        self.training, self.update = training, update
+        self.replay: Update[Draws] | None = None
+
+    def __call__(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        self.replay = self.replay or recorded(self.training, self.update, draws)
+        return self.replay(draws)
 
 
 def one_view(

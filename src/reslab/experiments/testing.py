@@ -11,8 +11,9 @@ from reslab.core.files import require_writable, sha256_text
 from reslab.core.rundir import RunDirectory
 from reslab.data.classes import match_classes
 from reslab.data.index import read_index
+from reslab.data.official import copy_note
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part
+from reslab.data.pictures import Part, Pictures
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.experiments.environment import choose_device
@@ -86,6 +87,8 @@ def evaluate_weights(
         raise SpecError(f"--protocol {protocol}: this network's pictures are tested by {network.inputs.protocol}")
     settings = weights.photographs or Photographs()
     pictures = source.read(split or usual_part(source), Reading(settings.held_out, found=heard.found))
+    if isinstance(pictures, Pictures) and (note := copy_note(pictures)):
+        heard.warned(note)
     meaning = _meaning(pictures, network.classes)
     notices = Notices(heard)
     notices.note_passed_over(pictures)

@@ -1,9 +1,14 @@
 """The claims of section 4.2, and those of section 4.1 whose counterparts small pictures can test."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, Final
 
-from reslab.report.claims import Claim, Finding, Networks, close, compare, neighbours
+from reslab.report.claims import Claim, Networks, neighbours
+from reslab.report.deepest_claims import DEEPEST_CLAIMS
+from reslab.report.findings import Finding, close, compare
 from reslab.report.finished import FinishedRun, tested_count, train_count
+from reslab.report.response_claims import RESPONSE_CLAIMS
 
 DEEPEST_PLAIN: Final = 56  # Figure 6, left; plain-110 is a claim of its own
 DEEPEST_RESIDUAL: Final = 110  # Figure 6, middle
@@ -26,10 +31,18 @@ def _deeper_plain_trains_worse(networks: Networks) -> list[Finding]:
         if a and b:
             text = f"training error before the first drop (step {a['step']}), {deep.title} above {shallow.title}"
             findings.append(compare(text, train_count(b), train_count(a)))
-        if (shallow.name.depth, deep.name.depth) != CROSSING:
-            text = f"training error at the end, {deep.title} above {shallow.title}"
-            findings.append(compare(text, deep.train, shallow.train))
+    for shallow, deep in _apart_at_the_end(networks):
+        text = f"training error at the end, {deep.title} above {shallow.title}"
+        findings.append(compare(text, deep.train, shallow.train))
     return findings
+
+
+def _apart_at_the_end(networks: Networks) -> Iterator[tuple[FinishedRun, FinishedRun]]:
+    """Pairs (shallower, deeper) of neighbouring plain networks, where those that cross are neighbours of the same."""
+    depths = sorted(depth for residual, depth in networks if not residual and depth <= DEEPEST_PLAIN)
+    levels = [[*group] for _, group in itertools.groupby(depths, lambda depth: depth in CROSSING or depth)]
+    for shallower, deeper in itertools.pairwise(levels):
+        yield from ((networks[False, a], networks[False, b]) for a in shallower for b in deeper)
 
 
 def _deeper_residual_is_better(networks: Networks) -> list[Finding]:
@@ -95,6 +108,8 @@ CIFAR_CLAIMS: Final = (
         "section 4.2, Figure 6 middle",
         _deeper_residual_is_better,
     ),
+    *DEEPEST_CLAIMS,
+    *RESPONSE_CLAIMS,
     Claim(
         "C7",
         "At the same depth, shortcuts lower the error of the deep network",

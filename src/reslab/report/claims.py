@@ -1,24 +1,16 @@
 """How a claim is judged: a claim is data, its check a pure function of finished runs, its answer one of four."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from reslab.core.intervals import Count, difference
+from reslab.experiments.catalog import as_published
+from reslab.report.findings import Answer, Finding
 from reslab.report.finished import FinishedRun
 
-Answer = Literal["holds", "fails", "not separable", "not tested"]
 Networks = Mapping[tuple[bool, int], FinishedRun]  # by residual and depth, one seed
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One comparison: what was compared, what came out, and the numbers."""
-
-    text: str
-    answer: Answer
-    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,21 +50,6 @@ class Verdict:
         }
 
 
-def compare(text: str, larger: Count, smaller: Count) -> Finding:
-    """Whether one error is larger than another; not separable while the interval of the difference covers zero."""
-    low, high = difference(larger, smaller)
-    answer: Answer = "holds" if low > 0 else "fails" if high < 0 else "not separable"
-    return Finding(text, answer, _numbers(larger, smaller))
-
-
-def close(text: str, first: Count, second: Count, margin: float) -> Finding:
-    """Whether two errors differ by at most ``margin`` points, by the interval of their difference."""
-    low, high = difference(first, second)
-    inside, outside = -margin <= low and high <= margin, low > margin or high < -margin
-    answer: Answer = "holds" if inside else "fails" if outside else "not separable"
-    return Finding(text, answer, {**_numbers(first, second), "margin": margin})
-
-
 def judge(claims: Iterable[Claim], runs: Sequence[FinishedRun]) -> list[Verdict]:
     """Every claim on every setting among ``runs``: seed by seed, and together only where all seeds agree."""
     by_setting: dict[str, list[FinishedRun]] = {}
@@ -83,8 +60,9 @@ def judge(claims: Iterable[Claim], runs: Sequence[FinishedRun]) -> list[Verdict]
 
 def _judge(claim: Claim, runs: list[FinishedRun]) -> Verdict:
     findings: dict[int, list[Finding]] = {}
+    last = sorted(runs, key=lambda run: as_published(run.experiment))  # where warm-up alone differs, the paper's counts
     for seed in sorted({run.experiment.seed for run in runs}):
-        networks = {(run.residual, run.name.depth): run for run in runs if run.experiment.seed == seed}
+        networks = {(run.residual, run.name.depth): run for run in last if run.experiment.seed == seed}
         if found := claim.check(networks):
             findings[seed] = found
     answers = {_together(found) for found in findings.values()}
@@ -102,20 +80,11 @@ def _together(findings: list[Finding]) -> Answer:
 
 def _judged_on(runs: list[FinishedRun], findings: Mapping[int, list[Finding]]) -> str:
     if not findings:
-        return "no pair of networks that it speaks of"
-    text = " ".join(finding.text for found in findings.values() for finding in found)
-    titles = dict.fromkeys(run.title for run in runs if run.title in text)
+        return "no networks that it speaks of"
+    words = {word for found in findings.values() for finding in found for word in re.findall(r"[\w-]+", finding.text)}
+    titles = dict.fromkeys(run.title for run in runs if run.title in words)
     seeds = ", ".join(str(seed) for seed in findings)
     return f"{', '.join(titles)}; seed{'s' if len(findings) > 1 else ''} {seeds}"
-
-
-def _numbers(first: Count, second: Count) -> dict[str, Any]:
-    return {
-        "errors": [first.error, second.error],
-        "n": [first.n, second.n],
-        "difference": first.error - second.error,
-        "interval": list(difference(first, second)),
-    }
 
 
 def neighbours(networks: Networks, residual: bool, deepest: int) -> list[tuple[FinishedRun, FinishedRun]]:  # noqa: FBT001 a kind

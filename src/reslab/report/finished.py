@@ -1,7 +1,7 @@
 """A finished run as a report reads it: files only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from reslab.core.errors import RunError
@@ -11,6 +11,7 @@ from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.names import Name, describe, parse_name
 from reslab.report.labels import shown
+from reslab.report.responses import Responses, read_responses
 
 DATA_TITLES = {"embedded": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 UNNAMED = "photographs"
@@ -25,6 +26,7 @@ class FinishedRun:
     result: Record
     metrics: list[Record]
     environment: Record
+    measured: Responses | None = None
 
     @cached_property
     def name(self) -> Name:
@@ -52,6 +54,16 @@ class FinishedRun:
         return train_count(self.metrics[-1])
 
     @property
+    def responses(self) -> tuple[float, ...] | None:
+        """The standard deviation of every 3x3 layer's output, in order; None where they were not measured."""
+        return None if self.measured is None else self.measured.stds
+
+    @property
+    def basic_cifar(self) -> bool:
+        """Whether the network is of section 4.2's form: pairs of 3x3 layers on small pictures."""
+        return self.name.family == "cifar" and not self.name.bottleneck
+
+    @property
     def paper_test_error(self) -> float | None:
         """Table 6's number, where this is its network on its data set; in percent."""
         as_published = describe(self.experiment.model) == self.experiment.model.name
@@ -72,16 +84,26 @@ class FinishedRun:
 
     @property
     def setting(self) -> str:
-        """Everything but network and seed, in a few words; runs are comparable where these are equal."""
+        """Everything but network, its warm-up and seed, in a few words; equal where runs are comparable."""
         recipe, width = self.experiment.recipe, self.experiment.model.width
         narrow = f", first stage {width} filters wide" if width else ""
         tuned = ", from trained weights" if self.experiment.start else ""
-        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}"
+        aside = f", {recipe.validation:,} training pictures set aside" if recipe.validation else ""
+        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}"
 
     @cached_property
     def comparable(self) -> str:
-        """Equal for runs that differ in network depth, shortcuts and seed alone."""
-        neutral = {"model": {"name": "cifar-plain20", "shortcut": None}, "seed": 0}
+        """Equal for runs that differ in network depth, shortcuts, warm-up and seed alone.
+
+        Section 4.2 warms up ResNet-110 and ResNet-1202 alone, and compares them with the others.
+        """
+        small_bottlenecks = self.name.family == "cifar" and self.name.bottleneck
+        name = "cifar-bottleneck29" if small_bottlenecks else "cifar-plain20"
+        neutral = {
+            "model": {"name": name, "shortcut": None},
+            "recipe": {"schedule": {"warm_up": None}},
+            "seed": 0,
+        }
         digest = self.experiment.but(neutral).digest()
         if self.experiment.data != "folder":
             return digest
@@ -99,12 +121,12 @@ def tested_count(line: Record) -> Count:
 
 
 def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
-    """Read runs, in the order plain before residual, shallow before deep, then by seed.
+    """Read runs, each once, in the order plain before residual, shallow before deep, then by seed.
 
     Raises:
-        RunError: a run is not finished.
+        RunError: a run is not finished, or a file of it is damaged.
     """
-    read = [_read(run) for run in runs]
+    read = [_read(run) for run in {run.path.resolve(): run for run in runs}.values()]
     return sorted(read, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
 
 
@@ -113,4 +135,6 @@ def _read(run: RunDirectory) -> FinishedRun:
     if result is None or not metrics:
         done = metrics[-1]["step"] if metrics else 0
         raise RunError(f"{run.path} is not finished: step {done} of {run.experiment.recipe.steps}")
-    return FinishedRun(str(run.path), run.experiment, result, metrics, run.environment() or {})
+    read = FinishedRun(str(run.path), run.experiment, result, metrics, run.environment() or {})
+    layers = read.name.depth - 1 if read.basic_cifar else None  # all weighted layers but the classifier
+    return replace(read, measured=read_responses(run.path, layers, run.experiment.recipe.steps))

@@ -13,7 +13,7 @@ def how_trained(runs: Sequence[FinishedRun]) -> str:
     """How comparable runs were trained and tested."""
     experiment = runs[0].experiment
     sentences = [
-        f"{'; '.join(_training(experiment.recipe))}.",
+        f"{'; '.join([*_training(experiment.recipe), _warm_up(runs)])}.",
         _start(experiment.start) if experiment.start else "",
         f"The error is that of the last step, on {_view(experiment.recipe.photographs)}.",
         *(_replaced(run) for run in runs if run.result.get("replaced")),
@@ -30,8 +30,14 @@ def _training(recipe: Recipe) -> tuple[str, ...]:
         f"weight decay {recipe.optim.weight_decay}",
         _crops(recipe),
         f"batch normalisation over {recipe.bn_group} pictures",
-        "warm-up" if recipe.schedule.warm_up else "no warm-up",
     )
+
+
+def _warm_up(runs: Sequence[FinishedRun]) -> str:
+    warmed = {run.title: bool(run.experiment.recipe.schedule.warm_up) for run in runs}
+    if len(set(warmed.values())) == 1:
+        return "warm-up" if all(warmed.values()) else "no warm-up"
+    return f"warm-up of {', '.join(title for title, warm in warmed.items() if warm)} alone"
 
 
 def _crops(recipe: Recipe) -> str:

@@ -14,39 +14,37 @@ from reslab.experiments.deviations import deviations
 from reslab.report.by_class import by_class
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
-from reslab.report.drawing import draw
 from reslab.report.errors import Errors, errors_of
-from reslab.report.figure import training_curves
 from reslab.report.finished import FinishedRun
 from reslab.report.how_trained import how_trained
 from reslab.report.labels import markdown
 from reslab.report.scored import read_scored
+from reslab.report.section_figures import section_figures
 from reslab.report.table import HEADINGS, rows_of
+from reslab.report.table6 import Table6, table6_of
 
 NAMED = 3  # networks and data sets in the heading; more are counted
 SHOWN = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
-CAPTION = (
-    "Dotted lines: the learning rate is divided. Training error is measured on augmented pictures while the network"
-    " still learns, so it may lie above the test error."
-)
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report's files are, and the verdicts on its runs."""
+    """Where a report's files are, the verdicts on its runs, and Table 6 where one of them is on CIFAR-10."""
 
     html: Path
     markdown: Path
     figures: tuple[Path, ...]
     verdicts: tuple[Verdict, ...]
+    table6: Table6 | None
 
 
-def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
+def write_report(runs: Sequence[FinishedRun], out: Path, paper_points: bool = False) -> Written:  # noqa: FBT001, FBT002 as --paper-points
     """Render ``runs`` into ``out`` (the HTML page), a Markdown file beside it and ``figures/``.
 
     Args:
         runs: at least one finished run; each setting among them gets a section of its own.
         out: the page's path.
+        paper_points: draw the paper's own points over Figures 6 and 7, as read off them.
 
     Raises:
         RunError: the scores of a run are damaged; nothing is written.
@@ -58,17 +56,20 @@ def write_report(runs: Sequence[FinishedRun], out: Path) -> Written:
     for run in runs:
         settings.setdefault(run.comparable, []).append(run)
     errors = _errors(runs, out.parent)
+    marks = [f"-{number}" for number in range(1, len(settings) + 1)] if len(settings) > 1 else [""]
     sections = [
-        _section(group, errors, out.parent, "" if len(settings) == 1 else f"-{number}")
-        for number, group in enumerate(settings.values(), start=1)
+        {**_section(group, errors), "figures": section_figures(group, out.parent, mark, paper_points=paper_points)}
+        for group, mark in zip(settings.values(), marks, strict=True)
     ]
-    values = {"sections": sections, "version": __version__, "caption": CAPTION, "heading": heading(runs)}
+    table6 = table6_of(runs)
+    tables = table6.tables if table6 else ()
+    values = {"sections": sections, "tables": tables, "version": __version__, "heading": heading(runs)}
     write_text(out, _template("page.html.j2").render(values))
     write_text(out.with_suffix(".md"), _template("page.md.j2").render(values))
-    figures = [file for section in sections for file in section["curves"].files]
+    figures = [file for section in sections for figure in section["figures"] for file in figure.drawing.files]
     figures += [file for found in errors.values() if found for file in found.files]
     verdicts = [verdict for section in sections for verdict in section["judged"]]
-    return Written(out, out.with_suffix(".md"), tuple(figures), tuple(verdicts))
+    return Written(out, out.with_suffix(".md"), tuple(figures), tuple(verdicts), table6)
 
 
 def heading(runs: Sequence[FinishedRun]) -> str:
@@ -93,7 +94,7 @@ def _errors(runs: Sequence[FinishedRun], beside: Path) -> dict[str, Errors | Non
     }
 
 
-def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None], beside: Path, mark: str) -> dict[str, Any]:
+def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None]) -> dict[str, Any]:
     first, judged = runs[0], judge(CIFAR_CLAIMS, runs)
     return {
         "setting": first.setting,
@@ -105,7 +106,6 @@ def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None], besid
         "by_class": by_class(runs),
         "errors": [found for run in runs if (found := errors.get(run.directory))],
         "retested": [run.title for run in runs if errors.get(run.directory, run) is None],
-        "curves": draw(training_curves(runs), beside, f"training-curves{mark}"),
         "deviations": deviations([run.experiment for run in runs]),
         "environment": {key: first.environment.get(key) for key in SHOWN},
     }

@@ -1,43 +1,30 @@
 """The training loop: a paragraph, read from top to bottom."""
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Protocol, TypeVar
 
-import torch
-from torch import Tensor, nn, optim
-from torch.nn import functional as F
+from torch import Tensor
 
-from reslab.core.errors import TrainingError
-from reslab.core.experiment import Recipe
+from reslab.core.experiment import TRAIN_WINDOW, Recipe
 from reslab.core.intervals import Count
 from reslab.core.listening import unheard
+from reslab.training.guard import Guard
 from reslab.training.optimizer import set_rate
-from reslab.training.precision import Resolved, autocast
 from reslab.training.schedule import learning_rate, warm_up_ends
-from reslab.training.window import Window
+from reslab.training.step import Training
 
 
-class Batch(NamedTuple):
-    """Pictures as the network takes them: ``images`` float32 (B, 3, H, W); ``labels``, ``indices`` int64 (B,)."""
+class Indexed(Protocol):
+    """A batch that says which pictures it is made of."""
 
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
+    @property
+    def indices(self) -> Tensor:
+        """Places in the data set, int64 (B,)."""
 
 
-@dataclass
-class Training:
-    """All that changes while training, and so all that a checkpoint keeps."""
-
-    net: nn.Module
-    optimizer: optim.SGD
-    window: Window
-    step: int = 0
-    warm_up_ended: int | None = None
-    seconds: float = 0.0  # wall-clock of all sessions together
+B = TypeVar("B", bound=Indexed)
 
 
 @dataclass(frozen=True)
@@ -61,14 +48,16 @@ class Watch:
     stepped: Callable[[int], None] = unheard
 
 
-def fit(training: Training, batches: Iterable[Batch], recipe: Recipe, precision: Resolved, watch: Watch) -> int | None:
+def fit(
+    training: Training, batches: Iterable[B], recipe: Recipe, update: Callable[[B], tuple[Tensor, Tensor]], watch: Watch
+) -> int | None:
     """Train until ``recipe.steps`` updates are done or a stop is asked for; the last state is always saved.
 
     Args:
         training: where to begin; holds the result.
         batches: those that follow the ones already consumed.
         recipe: rates, groups and intervals.
-        precision: of forward and backward passes.
+        update: makes one update from one batch: its mean loss and number of errors, scalars on the device.
         watch: recording, testing and saving on the way.
 
     Returns:
@@ -78,51 +67,36 @@ def fit(training: Training, batches: Iterable[Batch], recipe: Recipe, precision:
         TrainingError: the loss is not finite; the update has not been made.
     """
     training.net.train()
-    begun, timed = time.perf_counter() - training.seconds, Pace(training.step)
+    begun, timed, guard = time.perf_counter() - training.seconds, Pace(training.step), Guard(training)
     for batch in batches:
         rate = learning_rate(recipe, training.step, training.warm_up_ended)
         set_rate(training.optimizer, rate)
-        loss, errors = train_step(training, batch, recipe.bn_group, precision)
+        loss, errors = update(batch)
         training.window.put(training.step, loss, errors)
         training.step += 1
+        guard.note(rate, batch.indices)
         watch.stepped(training.step)
-        end_warm_up(training, recipe)
         stopped, finished = watch.stop(), training.step == recipe.steps
+        tested = due(training.step, recipe.evaluate_every) or finished
+        recorded = due(training.step, recipe.log_every) or tested
+        saved = due(training.step, watch.save_every) or finished or stopped is not None
+        if guard.watchful or recorded or saved or due(training.step, TRAIN_WINDOW):
+            guard.check()
+        end_warm_up(training, recipe)
         training.seconds = time.perf_counter() - begun
-        if due(training.step, recipe.log_every) or due(training.step, recipe.evaluate_every) or finished:
+        if recorded:
             line = metrics(training, recipe, rate, timed)
-            if watch.test and (due(training.step, recipe.evaluate_every) or finished):
+            if watch.test and tested:
                 line |= with_test(watch.test())
                 training.net.train()
             watch.record(line)
             training.seconds = time.perf_counter() - begun
             timed = Pace(training.step)
-        if due(training.step, watch.save_every) or finished or stopped is not None:
+        if saved:
             watch.save(training)
         if finished or stopped is not None:
             return stopped if not finished else None
     return None
-
-
-def train_step(training: Training, batch: Batch, group: int, precision: Resolved) -> tuple[Tensor, Tensor]:
-    """One update from one batch, in groups that share batch statistics.
-
-    Returns:
-        The batch's mean loss and number of errors, scalars on the device.
-    """
-    training.optimizer.zero_grad(set_to_none=True)
-    loss_sum, errors = torch.zeros((), device=batch.labels.device), torch.zeros_like(batch.labels[0])
-    for images, labels, indices in zip(*(part.split(group) for part in batch), strict=True):
-        with autocast(images.device, precision):
-            logits = training.net(images)
-            loss = F.cross_entropy(logits, labels, reduction="sum") / len(batch.labels)
-        if not math.isfinite(loss.item()):  # sync: no update may follow a number that is none
-            _refuse(training, loss, indices)
-        loss.backward()
-        loss_sum += loss.detach()
-        errors += (logits.detach().argmax(dim=1) != labels).sum()
-    training.optimizer.step()
-    return loss_sum, errors
 
 
 def due(step: int, every: int) -> bool:
@@ -168,13 +142,3 @@ def end_warm_up(training: Training, recipe: Recipe) -> None:
         return
     if warm_up_ends(recipe, training.step, training.window.read(training.step, recipe.batch, rule.window).count.error):
         training.warm_up_ended = training.step
-
-
-def _refuse(training: Training, loss: Tensor, indices: Tensor) -> None:
-    rate = training.optimizer.param_groups[0]["lr"]
-    shown = ", ".join(str(index) for index in indices[:8].tolist())
-    more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
-    raise TrainingError(
-        f"the loss is {loss.item()} at step {training.step + 1}, rate {rate:g}, samples {shown}{more};"
-        " no update was made; a lower --optim.lr or a warm-up may help"
-    )

@@ -1,8 +1,11 @@
 """SGD as the paper has it: momentum, not Nesterov; weight decay added to the gradient."""
 
+import torch
 from torch import Tensor, nn, optim
 
 from reslab.core.experiment import Optimizer
+
+MOMENTUM = "momentum_buffer"  # torch's name for it
 
 
 def make_optimizer(net: nn.Module, spec: Optimizer, head: nn.Module | None = None, body_rate: float = 1.0) -> optim.SGD:
@@ -44,4 +47,19 @@ def decay_groups(net: nn.Module, spec: Optimizer) -> tuple[list[Tensor], list[Te
 def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
     """Use ``rate`` in the next update, scaled as each group asks."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate * group["scale"])
+        else:
+            group["lr"] = rate * group["scale"]
+
+
+def keep_on_device(optimizer: optim.SGD) -> None:
+    """Hold rates and momentum in tensors that stay where they are, so that an update can be recorded and replayed.
+
+    A momentum of zeros gives the same first update as none.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=group["params"][0].device)
+        for parameter in group["params"]:
+            if optimizer.state[parameter].get(MOMENTUM) is None:
+                optimizer.state[parameter][MOMENTUM] = torch.zeros_like(parameter)

@@ -6,9 +6,8 @@ import torch
 
 from reslab.core.errors import CheckpointError
 from reslab.training.checkpoint import Checkpoint, Parts
-from reslab.training.loop import Training
-
-MOMENTUM = "momentum_buffer"  # torch's name for it
+from reslab.training.optimizer import MOMENTUM
+from reslab.training.step import Training
 
 
 def parts_of(training: Training) -> Parts:

@@ -8,7 +8,12 @@ from typing import Any
 
 @functools.cache
 def published(name: str) -> dict[str, Any]:
-    """``results`` (every published table) or ``sizes`` (parameters and multiply-adds of every network)."""
+    """One of the files of the paper's numbers.
+
+    Args:
+        name: ``results`` (every published table), ``sizes`` (parameters and multiply-adds of every network) or
+            ``figures`` (read off the printed figures, so not published numbers).
+    """
     text = resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content

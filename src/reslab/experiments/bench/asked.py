@@ -8,6 +8,8 @@ from reslab.core.errors import SpecError
 from reslab.core.experiment import Precision
 from reslab.experiments.bench.advice import Advice
 from reslab.experiments.bench.timing import Row
+from reslab.experiments.names import parse_name
+from reslab.experiments.recipes import PAPER_CIFAR
 
 Note = Callable[[str], None]
 Record = dict[str, Any]
@@ -25,6 +27,7 @@ class Asked:
         data: what ``--data`` says; None: random pictures in memory.
         workers: processes that read ahead; None: as many as training would take.
         device: ``auto``, ``cpu`` or ``cuda``.
+        bn_group: pictures that share batch statistics; None: see `group_for`.
     """
 
     model: str = ""
@@ -34,11 +37,16 @@ class Asked:
     data: str | None = None
     workers: int | None = None
     device: str = "auto"
+    bn_group: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("rounds", self.rounds, 1), ("batch", self.batch, 1), ("workers", self.workers, 0)):
+        leasts = {"rounds": 1, "batch": 1, "workers": 0, "bn-group": 1}
+        for name, least in leasts.items():
+            value: int | None = getattr(self, name.replace("-", "_"))
             if value is not None and value < least:
                 raise SpecError(f"--{name} must be at least {least}, not {value}")
+        if self.bn_group is not None and self.batch % self.bn_group:
+            raise SpecError(f"--bn-group {self.bn_group} does not divide --batch {self.batch}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,19 @@ class Report:
         """One JSON document; ``differences`` where they were measured."""
         found = asdict(self)
         return {key: value for key, value in found.items() if value is not None}
+
+
+def group_for(asked: Asked, batch: int) -> int:
+    """Pictures of ``batch`` that share batch statistics: as asked, else 64 for CIFAR's networks (section 4.2).
+
+    Where that does not divide ``batch``, and for all other networks, it is the whole batch.
+
+    Raises:
+        SpecError: there is no such network.
+    """
+    usual = PAPER_CIFAR.bn_group if parse_name(asked.model).family == "cifar" else batch
+    group = asked.bn_group or usual
+    return batch if batch % group else group
 
 
 def fewer(rounds: int) -> int:

@@ -1,6 +1,7 @@
 """The steps that are timed: a bare one as anybody would write it, and ours in several precisions and batches."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import torch
@@ -11,33 +12,54 @@ from reslab.core.experiment import Precision
 from reslab.experiments.bench.advice import Step
 from reslab.experiments.bench.asked import Asked, Note, fewer
 from reslab.experiments.bench.timing import Wait, interleave, once, rate
+from reslab.experiments.resident import Engine
+from reslab.training.graph import recorded
 from reslab.training.precision import Resolved, native_bf16, resolve_precision
+from reslab.training.step import Batch, Training, train_step
 
 Untimed = Callable[[], object]
+Update = Callable[[Tensor, Tensor], object]
+"""From images and labels on the device."""
 Make = Callable[[int, Resolved], Untimed]
 """From a batch and a precision to our step."""
 
 RATE: Final = 1e-4  # of learning: random labels drive no weight far, however many steps are timed
 
 
-def bare_training(net: nn.Module, images: Tensor, labels: Tensor) -> Untimed:
-    """Forward, backward and update in eager fp32, NCHW, on one batch, and nothing else.
+def bare_update(net: nn.Module) -> Update:
+    """Forward, backward and update in eager fp32, NCHW, and nothing else.
 
     Args:
-        net: on the batch's device, of torch's usual layout.
-        images: float32, (B, 3, H, W), of any layout; the step has an NCHW copy.
-        labels: int64, (B,).
+        net: on the batches' device, of torch's usual layout.
     """
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=0.9, weight_decay=1e-4)
-    ready = images.contiguous(memory_format=torch.contiguous_format)
     net.train()
 
-    def step() -> None:
+    def update(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(net(ready), labels).backward()
+        F.cross_entropy(net(images), labels).backward()
         optimizer.step()
 
-    return step
+    return update
+
+
+def bare_training(update: Update, images: Tensor, labels: Tensor) -> Untimed:
+    """``update`` on one batch that lies ready in NCHW, whatever the layout of ``images``."""
+    return partial(update, images.contiguous(memory_format=torch.contiguous_format), labels)
+
+
+def own_step(training: Training, batch: Batch, group: int, precision: Resolved, engine: Engine) -> Untimed:
+    """Our step on a batch that lies ready, as training makes it; a graph is recorded now.
+
+    Args:
+        training: its network in training mode.
+        batch: on the network's device.
+        group: pictures that share batch statistics.
+        precision: of the passes.
+        engine: see `reslab.experiments.resident.choose_engine`.
+    """
+    update = partial(train_step, training, group=group, precision=precision)
+    return partial(recorded(training, update, batch) if engine == "graph" else update, batch)
 
 
 def bare_inference(net: nn.Module, images: Tensor) -> Untimed:
@@ -67,8 +89,8 @@ def batches(make: Make, precision: Resolved, asked: Asked, wait: Wait, note: Not
     """Images/s with half, once and twice the batch, as far as they fit into memory."""
     sizes = [size for size in (asked.batch // 2, asked.batch, 2 * asked.batch) if size]
     note(f"batches of {', '.join(map(str, sizes))}, {fewer(asked.rounds)} rounds")
-    steps = {size: make(size, precision) for size in sizes}
-    fitting = {size: once(step, wait) for size, step in steps.items() if _fits(step)}
+    steps = {size: _fitting(make, size, precision) for size in sizes}
+    fitting = {size: once(step, wait) for size, step in steps.items() if step is not None}
     for size in sizes:
         if size not in fitting:
             note(f"a batch of {size} does not fit into the device's memory")
@@ -88,9 +110,11 @@ def measured_step(
     )
 
 
-def _fits(step: Untimed) -> bool:
+def _fitting(make: Make, batch: int, precision: Resolved) -> Untimed | None:
+    """The step, once tried; None where memory does not suffice."""
     try:
+        step = make(batch, precision)
         step()
     except torch.OutOfMemoryError:
-        return False
-    return True
+        return None
+    return step

@@ -54,7 +54,7 @@ def once(step: Callable[[], object], wait: Wait) -> Turn:
     return turn
 
 
-def steady(batches: Iterator[T], workers: int, consume: Consume[T], wait: Wait) -> float:
+def steady(batches: Iterator[T], workers: int, consume: Consume[T], wait: Wait, least: int = 1) -> float:
     """Seconds a batch in the steady state of ``workers`` that read and a loop that takes.
 
     As many batches as the workers may hold are taken before the clock starts: what they read ahead says nothing about
@@ -65,8 +65,9 @@ def steady(batches: Iterator[T], workers: int, consume: Consume[T], wait: Wait) 
         workers: processes that read ahead; 0: none.
         consume: takes all it is given.
         wait: until the device is done.
+        least: batches to time where the workers are few.
     """
-    counted = max(1, AHEAD * workers)
+    counted = max(least, AHEAD * workers)
     begun = 0.0
 
     def watched() -> Iterator[T]:

@@ -1,32 +1,45 @@
-"""Training: a bare eager step, our step, and our whole loop with its data, in turn."""
+"""Training: a bare eager step, our step, our whole loop with its data and a loop with a standard loader, in turn."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import torch
+from torch import Tensor
 
-from reslab.core.errors import SpecError
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
-from reslab.core.text import printable
+from reslab.data.draws import AHEAD, Draws
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
-from reslab.data.source import Dataset, find_data
+from reslab.data.source import Dataset
 from reslab.experiments.bench.advice import Reading, train_advice
-from reslab.experiments.bench.asked import Asked, Note, Report, fewer
-from reslab.experiments.bench.steps import RATE, Untimed, bare_training, batches, measured_step, precisions
+from reslab.experiments.bench.asked import Asked, Note, Report, fewer, group_for
+from reslab.experiments.bench.pictures import pictures_for
+from reslab.experiments.bench.standard import standard_batches, train_on
+from reslab.experiments.bench.steps import (
+    RATE,
+    Untimed,
+    bare_training,
+    bare_update,
+    batches,
+    measured_step,
+    own_step,
+    precisions,
+)
 from reslab.experiments.bench.timing import Row, Turn, compare, drain, interleave, once, rate, steady, waiting_for
 from reslab.experiments.environment import choose_device, environment
-from reslab.experiments.inputs import Feed
-from reslab.experiments.names import CLASSES, INPUT_SIZES, parse_name
+from reslab.experiments.inputs import Feed, SmallInputs
 from reslab.experiments.networks import build
 from reslab.experiments.session import begin, cores, workers_for
-from reslab.training.loop import Batch, Watch, fit, train_step
+from reslab.training.graph import recorded
+from reslab.training.loop import B, Watch, fit
 from reslab.training.precision import Resolved
+from reslab.training.step import Batch, train_step
 
 ENDLESS: Final = 10**9  # steps
+SEED: Final = 0
+STANDARD_WORKERS: Final = 2  # of the rival's loader, where none are asked for
 
 
 def bench_train(asked: Asked, note: Note) -> Report:
@@ -40,7 +53,8 @@ def bench_train(asked: Asked, note: Note) -> Report:
     workers = workers_for(pictures, asked.workers)
     tried = precisions(asked.precision, device, note)
     bench = _Bench(asked, pictures, Feed(device, workers, note), tried[0])
-    note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
+    groups = f"batch {asked.batch} in groups of {bench.recipe.bn_group}"
+    note(f"{asked.model}, {groups}, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
     times = interleave(bench.sides(tried), asked.rounds)
     sizes = batches(bench.step, tried[0], asked, bench.wait, note)
     reading = bench.reading()
@@ -54,37 +68,11 @@ def bench_train(asked: Asked, note: Note) -> Report:
             "kind": "train",
             "model": asked.model,
             "batch": asked.batch,
+            "bn_group": bench.recipe.bn_group,
             "data": None if asked.data is None else pictures.name,
             "workers": workers,
         },
     )
-
-
-def pictures_for(asked: Asked) -> Dataset:
-    """The training pictures at ``asked.data``, or random ones of the size that the network was made for.
-
-    Raises:
-        SpecError: there is no such network, or it is for small pictures and these are photographs.
-        DataError: there are no pictures.
-    """
-    family = parse_name(asked.model).family
-    if asked.data is None:
-        return random_pictures(2 * asked.batch, INPUT_SIZES[family], CLASSES[family])
-    pictures = find_data(asked.data).read("train")
-    if family == "cifar" and isinstance(pictures, PhotoFolder):
-        raise SpecError(
-            f"{asked.model} is for small pictures and {printable(asked.data)} holds photographs;"
-            " take resnet18 or another network of Table 1"
-        )
-    return pictures
-
-
-def random_pictures(count: int, side: int, classes: int) -> Pictures:
-    """Pictures of ``side`` pixels squared; what is on them does not change the speed."""
-    source = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=source)
-    labels = torch.randint(classes, (count,), generator=source)
-    return Pictures("random pictures", "train", pixels, labels, tuple(map(str, range(classes))))
 
 
 class _Bench:
@@ -96,7 +84,7 @@ class _Bench:
         self.recipe = Recipe(
             steps=ENDLESS,
             batch=asked.batch,
-            bn_group=asked.batch,
+            bn_group=group_for(asked, asked.batch),
             optim=Optimizer(lr=RATE),
             photographs=photographs,
             precision=precision,
@@ -104,10 +92,10 @@ class _Bench:
         spec = ModelSpec(name=asked.model)
         self.session = begin(build(spec, len(pictures.classes)), pictures, self.recipe, feed)
         self.session.net.train()
+        self.engine = self.session.engine("auto")
         self.wait = waiting_for(feed.device)
-        ready = self.ready(asked.batch)
-        rival = build(spec, len(pictures.classes)).to(feed.device)
-        self.bare = bare_training(rival, ready.images, ready.labels)
+        self.least = AHEAD if feed.device.type == "cuda" else 1
+        self.rival = bare_update(build(spec, len(pictures.classes)).to(feed.device))
 
     def ready(self, batch: int) -> Batch:
         """The first batch, as the network takes it."""
@@ -116,12 +104,18 @@ class _Bench:
 
     def step(self, batch: int, precision: Resolved) -> Untimed:
         """Our step on a batch that lies ready."""
-        return partial(train_step, self.session.training, self.ready(batch), batch, precision)
+        group = group_for(self.asked, batch)
+        return own_step(self.session.training, self.ready(batch), group, precision, self.engine)
 
     def sides(self, tried: tuple[Resolved, ...]) -> dict[str, Turn]:
-        """The rival, our step in each precision, and our loop with data in the first."""
+        """The rival, our step in each precision, our loop with data in the first, and the rival's where it has one."""
+        ready = self.ready(self.asked.batch)
+        bare = bare_training(self.rival, ready.images, ready.labels)
         steps: dict[str, Turn] = {name: once(self.step(self.asked.batch, name), self.wait) for name in tried}
-        return {"eager": once(self.bare, self.wait), **steps, "data": self._with_data}
+        loops = {"data": self._whole_loop()}
+        if isinstance(self.pictures, Pictures):
+            loops["standard"] = partial(self._standard_loop, self.pictures)
+        return {"eager": once(bare, self.wait), **steps, **loops}
 
     def reading(self) -> Reading:
         """The loader alone, in one process and with all workers."""
@@ -135,12 +129,34 @@ class _Bench:
             in_memory=isinstance(self.pictures, Pictures),
         )
 
-    def _with_data(self) -> float:
-        with closing(self._stream(self.feed.workers, self.asked.batch)) as stream:
-            return steady(stream, self.feed.workers, self._loop, self.wait)
+    def _whole_loop(self) -> Turn:
+        """The loop with its data as training makes it; see `reslab.experiments.session.advance`."""
+        training, inputs = self.session.training, self.session.inputs
+        update = partial(train_step, training, group=self.recipe.bn_group, precision=self.session.precision)
+        if self.engine == "eager":
+            return partial(self._timed, partial(self._stream, self.feed.workers, self.asked.batch), update)
+        assert isinstance(inputs, SmallInputs)
+        resident = inputs.resident(self.pictures, self.feed.device)
 
-    def _loop(self, stream: Iterator[Batch]) -> None:
-        fit(self.session.training, stream, self.recipe, self.session.precision, Watch())
+        def drawn() -> Generator[Draws, None, None]:
+            yield from resident.draws(self.recipe, SEED, 0)
+
+        replayed = recorded(training, lambda draws: update(resident(draws)), next(drawn()))
+        return partial(self._timed, drawn, replayed)
+
+    def _timed(
+        self, begin: Callable[[], Generator[B, None, None]], update: Callable[[B], tuple[Tensor, Tensor]]
+    ) -> float:
+        def loop(stream: Iterator[B]) -> None:
+            fit(self.session.training, stream, self.recipe, update, Watch())
+
+        with closing(begin()) as stream:
+            return steady(stream, self.feed.workers, loop, self.wait, self.least)
+
+    def _standard_loop(self, pictures: Pictures) -> float:
+        workers = STANDARD_WORKERS if self.asked.workers is None else self.asked.workers
+        with closing(standard_batches(pictures, self.asked.batch, workers, self.feed.device)) as stream:
+            return steady(stream, workers, partial(train_on, update=self.rival), self.wait, self.least)
 
     def _read(self, workers: int) -> float:
         with closing(self._stream(workers, self.asked.batch)) as stream:
@@ -149,7 +165,7 @@ class _Bench:
     def _stream(self, workers: int, batch: int) -> Generator[Batch, None, None]:
         recipe = self.recipe.but({"batch": batch, "bn_group": batch})
         feed = replace(self.feed, workers=workers)
-        yield from self.session.inputs.training(self.pictures, recipe, seed=0, consumed=0, feed=feed)
+        yield from self.session.inputs.training(self.pictures, recipe, seed=SEED, consumed=0, feed=feed)
 
 
 def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -160,4 +176,6 @@ def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[
         ("step with data against step alone", data, own),
         *((f"step in {tried[0]} against step in {other}", own, times[other]) for other in tried[1:]),
     ]
+    if "standard" in times:
+        compared.append(("whole loop against eager fp32 with a standard loader", data, times["standard"]))
     return [compare(name, asked.model, asked.batch, ours, rival) for name, ours, rival in compared]

@@ -1,0 +1,38 @@
+"""The pictures that are trained on while speed is measured."""
+
+import torch
+
+from reslab.core.errors import SpecError
+from reslab.core.text import printable
+from reslab.data.photographs import PhotoFolder
+from reslab.data.pictures import Pictures
+from reslab.data.source import Dataset, find_data
+from reslab.experiments.bench.asked import Asked
+from reslab.experiments.names import CLASSES, INPUT_SIZES, parse_name
+
+
+def pictures_for(asked: Asked) -> Dataset:
+    """The training pictures at ``asked.data``, or random ones of the size that the network was made for.
+
+    Raises:
+        SpecError: there is no such network, or it is for small pictures and these are photographs.
+        DataError: there are no pictures.
+    """
+    family = parse_name(asked.model).family
+    if asked.data is None:
+        return random_pictures(2 * asked.batch, INPUT_SIZES[family], CLASSES[family])
+    pictures = find_data(asked.data).read("train")
+    if family == "cifar" and isinstance(pictures, PhotoFolder):
+        raise SpecError(
+            f"{asked.model} is for small pictures and {printable(asked.data)} holds photographs;"
+            " take resnet18 or another network of Table 1"
+        )
+    return pictures
+
+
+def random_pictures(count: int, side: int, classes: int, channels: int = 3) -> Pictures:
+    """Pictures of ``side`` pixels squared; what is on them does not change the speed."""
+    source = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, generator=source)
+    labels = torch.randint(classes, (count,), generator=source)
+    return Pictures("random pictures", "train", pixels, labels, tuple(map(str, range(classes))))

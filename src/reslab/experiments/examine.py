@@ -1,0 +1,61 @@
+"""The tests of a run, on the way and at its end, and the result that they make."""
+
+from reslab.core.experiment import Experiment
+from reslab.core.intervals import Count
+from reslab.core.rundir import Record
+from reslab.data.source import Dataset
+from reslab.evaluation.result import summarise
+from reslab.evaluation.scores import Scores
+from reslab.experiments.session import Session
+from reslab.models.sizes import size_of
+
+
+class Examiner:
+    """What a run is tested on: ``val``, and the pictures that were set aside for ``validation``, if any."""
+
+    def __init__(self, session: Session, val: Dataset, validation: Dataset | None) -> None:
+        self.session, self.val, self.validation = session, val, validation
+        self.last: tuple[int, Scores, Count | None] | None = None
+
+    def __call__(self) -> tuple[Scores, Count | None]:
+        """Scores on ``val`` and errors on ``validation`` after the present step, computed once."""
+        step = self.session.training.step
+        if self.last is None or self.last[0] != step:
+            aside = self.session.test(self.validation).count() if self.validation is not None else None
+            self.last = step, self.session.test(self.val), aside
+        return self.last[1:]
+
+    def count(self) -> Count:
+        """Errors on ``val``."""
+        return self()[0].count()
+
+    def aside(self) -> Record:
+        """What a line of metrics says of the pictures set aside, where there are any and they have been tested."""
+        tested = self.last and self.last[0] == self.session.training.step and self.last[2]
+        return {"validation_error": tested.error, "validation_n": tested.n} if tested else {}
+
+    def result(self, experiment: Experiment) -> Record:
+        """The finished run's result: the error is that of the last step (section 4.2), never the best on the way."""
+        scores, _ = self()
+        inputs, train = self.session.inputs, self.session.train_error()
+        size = size_of(self.session.net, inputs.side)
+        test = summarise(scores, self.val.classes, "fp32", inputs.protocol)
+        return {
+            "model": experiment.model.name,
+            "parameters": size.parameters,
+            "multiply_adds": size.multiply_adds,
+            "input_size": size.input_size,
+            "steps": experiment.recipe.steps,
+            "seed": experiment.seed,
+            "protocol": test.protocol,
+            "train_error": train.error,
+            "train_interval": list(train.interval),
+            "train_n": train.n,
+            **self.aside(),
+            "test_error": test.error,
+            "test_interval": list(test.interval),
+            "hits": test.n - test.top1.errors,
+            "n": test.n,
+            "seconds": round(self.session.training.seconds, 1),
+            "by_class": test.as_json()["by_class"],
+        }

@@ -1,0 +1,130 @@
+"""What runs do, read from their files: the same for every place where they may run. Only what is new is read."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reslab.core.rundir import Record
+from reslab.experiments.queue.task import Task
+
+State = Literal["waiting", "running", "restarted", "stopped", "done", "failed"]
+ACTIVE: tuple[State, ...] = ("running", "restarted")
+
+
+class Tail:
+    """JSON lines that are new in a file that grows, and that may be replaced by another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.read, self.inode = path, 0, -1
+
+    def lines(self) -> Iterator[Record]:
+        """Those since the last time; a line that is not whole waits, one that a crash damaged is passed over."""
+        try:
+            stream = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with stream:
+            there = os.fstat(stream.fileno())
+            if there.st_ino != self.inode or there.st_size < self.read:
+                self.read, self.inode = 0, there.st_ino
+            stream.seek(self.read)
+            data = stream.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self.read += len(whole)
+        for line in whole.splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+@dataclass
+class Followed:
+    """A run as its files show it; ``line`` is the newest of its metrics, with the newest test error."""
+
+    task: Task
+    state: State = "waiting"
+    step: int = 0
+    line: Record = field(default_factory=dict)
+    attempts: int = 0
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        self.metrics, self.notices = Tail(self.task.job.out / "metrics.jsonl"), Tail(self.task.notices)
+        self.before: Record = {"step": 0, "seconds": 0.0}
+        for line in self.metrics.lines():
+            self._take(line)
+        self.before = self.line or self.before
+        self.since = self.step
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end at the pace of this session; None before its first line."""
+        done = self.step - self.before["step"]
+        if done <= 0:
+            return None
+        return float((self.line["seconds"] - self.before["seconds"]) / done * (self.task.steps - self.step))
+
+    def new_lines(self) -> Iterator[Record]:
+        """Lines of metrics for steps that were not seen before; a run that was killed makes some of them again."""
+        for line in self.metrics.lines():
+            if line["step"] > self.step:
+                self._take(line)
+                yield line
+
+    def new_notices(self) -> Iterator[Record]:
+        """What else it has said."""
+        for notice in self.notices.lines():
+            if "started" in notice:
+                self.attempts += 1
+                self.state = "running" if self.attempts == 1 else "restarted"
+            self.since = notice.get("begun", self.since)
+            yield notice
+
+    def _take(self, line: Record) -> None:
+        kept = {key: self.line[key] for key in ("test_error",) if key in self.line}
+        self.line, self.step = {**kept, **line}, line["step"]
+
+
+class Audience:
+    """Hears what the runs of a queue do and says nothing; the command line overrides what it shows."""
+
+    def begun(self, runs: list[Followed]) -> None:
+        """The queue starts."""
+
+    def started(self, run: Followed) -> None:
+        """A run begins or goes on, after step ``run.since``."""
+
+    def restarted(self, run: Followed) -> None:
+        """A run's process died, and another was started."""
+
+    def recorded(self, run: Followed, line: Record) -> None:
+        """A run has a new line of metrics."""
+
+    def warned(self, run: Followed, text: str) -> None:
+        """A run has something that the user should know."""
+
+    def closed(self, run: Followed) -> None:
+        """A run is done, stopped or failed."""
+
+    def looked(self) -> None:
+        """Every run was looked at."""
+
+    def ended(self) -> None:
+        """The queue is over, or stopped."""
+
+
+def look(run: Followed, audience: Audience) -> None:
+    """Tell ``audience`` what is new about ``run``."""
+    for notice in run.new_notices():
+        if "started" in notice and run.attempts > 1:
+            audience.restarted(run)
+        if "begun" in notice:
+            audience.started(run)
+        if "warned" in notice:
+            audience.warned(run, notice["warned"])
+    for line in run.new_lines():
+        audience.recorded(run, line)

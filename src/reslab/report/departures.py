@@ -1,0 +1,36 @@
+"""What in a run is not section 4.2's, in a few words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reslab.core.experiment import Experiment
+from reslab.experiments.catalog import TABLE6, as_published
+from reslab.experiments.names import describe
+
+
+def departures(experiment: Experiment) -> str | None:
+    """``steps 500, width 8`` for a run of one of Table 6's or Figure 6's networks; None: it is as published."""
+    if as_published(experiment):
+        return None
+    name = experiment.model.name
+    _, *choices = describe(experiment.model).split(", ")
+    start = ["from trained weights"] if experiment.start else []
+    theirs, ours = (recipe.model_dump(mode="json") for recipe in (TABLE6.how(name), experiment.recipe))
+    changed = _changes(theirs | {"precision": ours["precision"]}, ours)
+    return ", ".join([*changed, *choices, *start])
+
+
+def _changes(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in ours.items():
+        if isinstance(value, Mapping) and isinstance(theirs[key], Mapping):
+            yield from _changes(theirs[key], value)
+        elif value != theirs[key]:
+            yield f"{key.replace('_', ' ')} {_word(value)}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return "set"
+    return "none" if value is None else f"{value:,}" if type(value) is int else str(value)

@@ -1,0 +1,69 @@
+"""One update, in groups that share batch statistics; nothing in it waits for the device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+
+from reslab.training.precision import Resolved, autocast
+from reslab.training.window import Window
+
+
+class Batch(NamedTuple):
+    """Pictures as the network takes them: ``images`` float32 (B, 3, H, W); ``labels``, ``indices`` int64 (B,)."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass
+class Training:
+    """All that changes while training, and so all that a checkpoint keeps.
+
+    ``forward`` is the network's forward pass, or a compiled form of it; ``halted`` (float32, a scalar on the device)
+    becomes 1 with the first loss that is not finite, and from then on no update changes a weight.
+    """
+
+    net: nn.Module
+    optimizer: optim.SGD
+    window: Window
+    step: int = 0
+    warm_up_ended: int | None = None
+    seconds: float = 0.0  # wall-clock of all sessions together
+    forward: Callable[[Tensor], Tensor] = field(init=False)
+    halted: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.forward = self.net
+        self.halted = torch.zeros((), device=self.window.losses.device)
+        self.optimizer.found_inf = self.halted  # type: ignore[attr-defined]  # torch's name: its fused update heeds it
+
+
+def train_step(training: Training, batch: Batch, group: int, precision: Resolved) -> tuple[Tensor, Tensor]:
+    """One update from one batch, in groups that share batch statistics.
+
+    Returns:
+        The batch's mean loss and number of errors, scalars on the device.
+    """
+    loss, errors = gradients(training, batch, group, precision)
+    training.halted.copy_(torch.maximum(training.halted, (~loss.isfinite()).float()))
+    training.optimizer.step()
+    return loss, errors
+
+
+def gradients(training: Training, batch: Batch, group: int, precision: Resolved) -> tuple[Tensor, Tensor]:
+    """The forward and backward passes of `train_step`; the gradients of the step before are forgotten."""
+    training.optimizer.zero_grad(set_to_none=True)
+    loss_sum, errors = torch.zeros((), device=batch.labels.device), torch.zeros_like(batch.labels[0])
+    for images, labels in zip(batch.images.split(group), batch.labels.split(group), strict=True):
+        with autocast(images.device, precision):
+            logits = training.forward(images)
+            loss = F.cross_entropy(logits, labels, reduction="sum") / len(batch.labels)
+        loss.backward()
+        loss_sum += loss.detach()
+        errors += (logits.detach().argmax(dim=1) != labels).sum()
+    return loss_sum, errors

@@ -1,0 +1,188 @@
+"""The two paths to a batch, the two kinds of update, and that they agree."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Augmentation, Experiment, Recipe
+from reslab.data.draws import Draws
+from reslab.data.pictures import Pictures
+from reslab.experiments.environment import choose_device
+from reslab.experiments.execute import Outcome
+from reslab.experiments.inputs import Feed, SmallInputs
+from reslab.experiments.networks import build
+from reslab.experiments.resident import choose_engine
+from reslab.experiments.session import Session, advance, begin
+from reslab.training.graph import recorded
+from reslab.training.loop import Watch
+from reslab.training.optimizer import keep_on_device, set_rate
+from reslab.training.step import Batch, train_step
+from reslab.transforms.cifar import CifarForm, per_pixel_mean
+
+CPU = torch.device("cpu")
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+
+
+def coloured(count: int = 300) -> Pictures:
+    draw = torch.Generator().manual_seed(4)
+    pixels = torch.randint(256, (count, 3, 12, 12), generator=draw, dtype=torch.uint8)
+    return Pictures("noise", "train", pixels, torch.randint(10, (count,), generator=draw), tuple("abcdefghij"))
+
+
+def batches(workers: int, consumed: int = 0, device: torch.device = CPU, **augment: Any) -> list[Batch]:
+    pictures, recipe = coloured(), Recipe(steps=300, batch=16, bn_group=8, augment=Augmentation(**augment))
+    inputs = SmallInputs(CifarForm(per_pixel_mean(pictures.pixels), recipe.augment.pad))
+    return list(inputs.training(pictures, recipe, 7, consumed, Feed(device, workers)))
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("begin", [0, 137])
+def test_for_300_steps_pictures_on_the_device_make_the_loaders_batches_pixel_for_pixel(begin: int) -> None:
+    resident = batches(0, begin * 16)
+    assert len(resident) == 300 - begin
+    assert_same(resident, batches(1, begin * 16))
+
+
+def test_so_they_do_without_padding_and_mirror_images() -> None:
+    assert_same(batches(0, 290 * 16, pad=0, flip=False), batches(1, 290 * 16, pad=0, flip=False))
+
+
+@on_cuda
+def test_a_cuda_device_makes_the_same_batches() -> None:
+    assert_same(batches(0, device=torch.device("cuda")), batches(1))
+
+
+def session_on(tiny: Experiment, device: torch.device = CPU, **recipe: Any) -> Session:
+    pictures = coloured()
+    net = build(tiny.model, 10, torch.Generator().manual_seed(1))
+    settings = {"steps": 50, "batch": 16, "bn_group": 8, "log_every": 1, "evaluate_every": 50, "precision": "fp32"}
+    return begin(net, pictures, Recipe(**{**settings, **recipe}), Feed(device))
+
+
+def losses(session: Session, engine: Any) -> list[float]:
+    lines: list[dict[str, Any]] = []
+    advance(session, coloured(), 5, Watch(record=lines.append), engine)
+    return [line["loss"] for line in lines]
+
+
+def test_an_update_that_reads_rate_and_momentum_from_tensors_is_the_plain_one(tiny: Experiment) -> None:
+    """What a graph replays, step by step without one: 50 steps over two drops of a rate that float32 holds exactly."""
+    plain, held = session_on(tiny, optim={"lr": 0.125}), session_on(tiny)
+    inputs = held.inputs
+    assert isinstance(inputs, SmallInputs)
+    resident = inputs.resident(coloured(), CPU)
+    keep_on_device(held.training.optimizer)
+    places = [tensor.data_ptr() for tensor in tensors_of(held)]
+    seen: list[tuple[Tensor, Tensor]] = []
+    update = partial(train_step, plain.training, group=8, precision="fp32")
+    for step, draws in enumerate(resident.draws(held.recipe, 5, 0)):
+        rate = 0.125 / 2 ** (step // 20)
+        set_rate(held.training.optimizer, rate)
+        set_rate(plain.training.optimizer, rate)
+        seen.append((train_step(held.training, resident(draws), 8, "fp32")[0], update(resident(draws))[0]))
+    assert len(seen) == 50
+    assert all(torch.equal(mine, plain_loss) for mine, plain_loss in seen)
+    mine, other = held.net.state_dict(), plain.net.state_dict()
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+    assert [tensor.data_ptr() for tensor in tensors_of(held)] == places
+
+
+def tensors_of(session: Session) -> list[Tensor]:
+    optimizer = session.training.optimizer
+    state = [optimizer.state[p]["momentum_buffer"] for group in optimizer.param_groups for p in group["params"]]
+    return [*session.net.parameters(), *state, *(group["lr"] for group in optimizer.param_groups)]
+
+
+@on_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_replayed_update_follows_the_eager_one_and_itself(tiny: Experiment, precision: str) -> None:
+    cuda = choose_device("cuda")
+    eager, graph, again = (
+        losses(session_on(tiny, cuda, precision=precision), engine) for engine in ("eager", "graph", "graph")
+    )
+    assert graph == again
+    assert graph == pytest.approx(eager, rel=1e-3 if precision == "fp32" else 5e-2)
+
+
+@on_cuda
+def test_recording_changes_nothing(tiny: Experiment) -> None:
+    session = session_on(tiny, choose_device("cuda"))
+    assert isinstance(session.inputs, SmallInputs)
+    resident = session.inputs.resident(coloured(), session.feed.device)
+    before = {name: tensor.clone() for name, tensor in session.net.state_dict().items()}
+    first = next(iter(resident.draws(session.recipe, 5, 0)))
+    session.net.train()
+
+    def update(draws: Draws) -> tuple[Tensor, Tensor]:
+        return train_step(session.training, resident(draws), 8, "fp32")
+
+    replay = recorded(session.training, update, first)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in session.net.state_dict().items())
+    replay(first)
+    assert not all(torch.equal(tensor, before[name]) for name, tensor in session.net.state_dict().items())
+
+
+def test_the_engine_is_a_graph_where_it_can_be() -> None:
+    cuda = torch.device("cuda")
+    assert choose_engine("auto", cuda, resident=True) == "graph"
+    assert choose_engine("auto", cuda, resident=False) == "eager"
+    assert choose_engine("auto", CPU, resident=True) == "eager"
+    assert choose_engine("eager", cuda, resident=True) == "eager"
+
+
+@pytest.mark.parametrize(("device", "resident"), [("cpu", True), ("cuda", False)])
+def test_a_graph_that_cannot_be_had_is_refused(device: str, *, resident: bool) -> None:
+    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device, without workers"):
+        choose_engine("graph", torch.device(device), resident=resident)
+
+
+def test_an_unknown_engine_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=r"unknown engine 'graphs'; did you mean 'graph'\? \(choose from: auto, eager"):
+        choose_engine("graphs", CPU, resident=True)
+
+
+def test_a_cuda_device_computes_repeatably_and_in_the_fp32_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert cudnn.deterministic
+    assert not cudnn.allow_tf32
+
+
+def test_a_compiled_pass_trains_as_the_plain_one_does(
+    carry_out: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler itself is left out here, for it takes a minute; what is compiled and where it is used is not."""
+    compiled: list[nn.Module] = []
+    passes: list[int] = []
+
+    def compiling(net: nn.Module) -> Callable[[Tensor], Tensor]:
+        compiled.append(net)
+
+        def forward(images: Tensor) -> Tensor:
+            passes.append(len(images))
+            return net(images)  # type: ignore[no-any-return]
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    plain, quick = carry_out(tmp_path / "plain").result, carry_out(tmp_path / "quick", compiled=True).result
+    assert plain is not None
+    assert quick is not None
+    assert quick["test_error"] == plain["test_error"]
+    assert len(compiled) == 1
+    assert passes == [16] * 16  # two groups a step of eight; tests take the plain network
+    assert math.isfinite(quick["train_error"])
