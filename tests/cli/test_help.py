@@ -29,16 +29,27 @@ FLAGS = {
     },
     "reproduce": {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
-        *("--checkpoint-every", "--dry-run", "--json", "--jobs", "--on"),
+        *("--checkpoint-every", "--dry-run", "--json", "--jobs", "--on", "--paper-points"),
     },
     "predict": {
         *("--top", "--figure", "--precision", "--device", "--workers", "--json"),
         *("--shortcut", "--stride-on", "--pool", "--preprocessing", "--force"),
     },
     "claims": {"--json"},
-    "report": {"--out", "--json"},
+    "report": {"--out", "--paper-points", "--json"},
     "bench": {
-        *("--model", "--batch", "--rounds", "--precision", "--data", "--workers", "--device", "--out", "--json"),
+        *(
+            "--model",
+            "--batch",
+            "--rounds",
+            "--precision",
+            "--data",
+            "--workers",
+            "--device",
+            "--out",
+            "--json",
+            "--bn-group",
+        ),
     },
 }
 GROUP_FLAGS = {

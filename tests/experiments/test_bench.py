@@ -286,12 +286,12 @@ def test_our_step_is_training_s_own_in_groups() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_standard_loader_s_samples_are_windows_of_the_padded_picture_less_the_mean(channels: int) -> None:
     pictures = random_pictures(6, 12, 10, channels)
-    mean = pictures.pixels.double().mean(dim=0)
+    mean = pictures.pixels.double().mean(dim=0).float()
     samples, seen = Samples(pictures), set()
     for index in [3] * 400:
         image, label = samples[index]
         assert label == int(pictures.labels[index])
-        padded = nn.functional.pad((pictures.pixels[index] - mean).float(), (4, 4, 4, 4)).expand(3, -1, -1)
+        padded = nn.functional.pad(pictures.pixels[index] - mean, (4, 4, 4, 4)).expand(3, -1, -1)
         windows = padded.unfold(1, 12, 1).unfold(2, 12, 1)
         for flipped in (False, True):
             same = (windows == (image.flip(2) if flipped else image)[:, None, None]).all(dim=(0, 3, 4))
@@ -306,12 +306,12 @@ def test_the_standard_loader_shuffles_whole_batches_across_epochs_and_ends_its_w
     pictures = Pictures(
         "ten", "train", torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("abcdefghij")
     )
-    before = torch.get_rng_state()
+    before, others = torch.get_rng_state(), set(multiprocessing.active_children())
     stream = standard_batches(pictures, 4, workers, CPU)
     found = [next(stream) for _ in range(5)]
-    assert len(multiprocessing.active_children()) == workers
+    assert len(set(multiprocessing.active_children()) - others) == workers
     stream.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
     assert {(tuple(images.shape), images.dtype) for images, _ in found} == {((4, 3, 8, 8), torch.float32)}
     order = torch.cat([labels for _, labels in found]).tolist()
     assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))

@@ -115,7 +115,5 @@ def test_an_estimate_is_frozen() -> None:
 
 def test_photographs_are_refused_in_one_line() -> None:
     recipe = SMALL.but({"photographs": Photographs().model_dump(mode="json")})
-    with pytest.raises(
-        SpecError, match=r"^cost is estimated for small pictures \(embedded, .*, not for data folder$"
-    ):
+    with pytest.raises(SpecError, match=r"^cost is estimated for small pictures \(embedded, .*, not for data folder$"):
         estimate([Experiment(model=ModelSpec(name="resnet18"), data="folder", recipe=recipe)], CPU)

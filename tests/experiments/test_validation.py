@@ -99,7 +99,5 @@ def test_too_many_are_refused_and_nothing_is_left_behind(carry_out: Session, tin
 
 def test_photographs_have_a_setting_of_their_own() -> None:
     recipe = Recipe(photographs=Photographs(), validation=5)
-    with pytest.raises(
-        SpecError, match=r"recipe\.validation is for small pictures; photographs have photographs"
-    ):
+    with pytest.raises(SpecError, match=r"recipe\.validation is for small pictures; photographs have photographs"):
         Experiment.parse({"model": ModelSpec(name="resnet18"), "data": "folder", "recipe": recipe})

@@ -8,12 +8,12 @@ from cyclopts import Parameter
 
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.progress import progress
-from reslab.cli.report import print_verdicts
+from reslab.cli.report import print_table6, print_verdicts
 from reslab.cli.train import say_how_to_resume
-from reslab.core.errors import SpecError
+from reslab.core.errors import ReslabError, SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
-from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, find_reproduction
+from reslab.experiments.catalog import REPRODUCTIONS, TABLE6, Reproduction, find_reproduction
 
 if TYPE_CHECKING:
     from reslab.experiments.queue.task import Ending, Task
@@ -65,6 +65,7 @@ def reproduce(
     steps: int | None = None,
     out: Path | None = None,
     how: HowFlags | None = None,
+    paper_points: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -81,8 +82,9 @@ def reproduce(
         seeds: how many seeds.
         only: train only these networks.
         steps: another number of updates; the rate drops at the same fractions of it.
-        out: folder for runs and report; by default NAME-SCALE.
+        out: folder for runs and report; by default NAME-SCALE, and table6-cifar for figure6 and figure7.
         how: how the runs are carried out.
+        paper_points: draw the paper's own points, as read off Figures 6 and 7, over these.
         dry_run: print what would run and stop.
         json: print one JSON document.
     """
@@ -93,19 +95,29 @@ def reproduce(
     planned = found.experiments(range(seed, seed + seeds), only or ())
     if steps is not None:
         planned = [experiment.but({"recipe": {"steps": steps}}) for experiment in planned]
-    folder = out or Path(f"{name}-{scale}")
+    folder = out or Path(f"{found.home}-{scale}")
     if dry_run:
         _print_plan(found, planned, folder, as_json=json)
         return 0
     if data is None and found.data != "embedded":
         raise SpecError(f"--scale {scale} needs --data, a {found.data} folder in the official binary layout")
+    way = how or HowFlags()
+    tasks = _tasks(planned, folder, data or "embedded", way)
+    code, endings = _carry_out(tasks, folder, way)
+    if code is not None:
+        return code
+    if found.home == TABLE6.home:
+        _measure_responses(tasks, endings)
+    _report(tasks, endings, folder, paper_points=paper_points, as_json=json)
+    return _exit_code(tasks, endings)
+
+
+def _tasks(planned: list[Experiment], folder: Path, data: str, how: HowFlags) -> "list[Task]":
     from reslab.experiments.execute import Job
     from reslab.experiments.queue.task import tasks_for
 
-    way = how or HowFlags()
-    job = Job(data=data or "embedded", out=folder, **way.of_each_run())
-    tasks = tasks_for(planned, [run_folder(folder, experiment) for experiment in planned], job)
-    return _carry_out(tasks, folder, way, as_json=json)
+    job = Job(data=data, out=folder, **how.of_each_run())
+    return tasks_for(planned, [run_folder(folder, experiment) for experiment in planned], job)
 
 
 def run_folder(folder: Path, experiment: Experiment) -> Path:
@@ -113,28 +125,50 @@ def run_folder(folder: Path, experiment: Experiment) -> Path:
     return folder / f"{experiment.model.name}-seed{experiment.seed}"
 
 
-def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags, *, as_json: bool) -> int:
+def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int | None, list[Ending]]":
+    """How every run ended; the exit code where a signal stopped them."""
     from reslab.experiments.queue.sound import require_sound
 
     require_sound(tasks, here=how.on == "local")
-    _announce(tasks)
+    _announce(tasks, how)
     endings, signal = _in_turn(tasks) if how.in_turn else _side_by_side(tasks, folder, how)
-    if signal is not None:
-        stopped = [tasks[len(endings) - 1]] if how.in_turn else tasks
-        say_how_to_resume(signal, sum(task.saved() for task in stopped), sum(task.steps for task in stopped))
-        return 128 + signal
-    _report(tasks, endings, folder, as_json=as_json)
+    if signal is None:
+        return None, endings
+    at = tasks[len(endings) - 1 :][:1] if how.in_turn else tasks
+    say_how_to_resume(signal, sum(task.saved() for task in at), sum(task.steps for task in at))
+    return 128 + signal, endings
+
+
+def _exit_code(tasks: "list[Task]", endings: "list[Ending]") -> int:
     failures = [(task, ending) for task, ending in zip(tasks, endings, strict=True) if ending.state != "done"]
     for task, ending in failures:
         say(f"reslab: {task.title} {ending.state}: {' '.join(ending.why.split())}")
-    hopeless = len(failures) == len(tasks) and all(ending.exit_code == 2 for _, ending in failures)
+    hopeless = len(failures) == len(endings) and all(ending.exit_code == 2 for _, ending in failures)
     return 2 if hopeless else min(len(failures), 1)
 
 
-def _announce(tasks: "list[Task]") -> None:
-    """What is ahead, in one line; what it will cost belongs here."""
+def _announce(tasks: "list[Task]", how: HowFlags) -> None:
+    """What is ahead, and what it costs on this machine, one run after the other."""
+    from reslab.experiments.cost import estimate
+    from reslab.experiments.environment import choose_device
+
     done = sum(task.result() is not None for task in tasks)
-    say(f"{len(tasks)} runs, {done} of them finished already; {sum(task.steps for task in tasks):,} steps in all")
+    ahead: object = f"{len(tasks)} runs, {sum(task.steps - task.saved() for task in tasks):,} steps"
+    if how.on == "local" and done < len(tasks):
+        saved = [task.saved() for task in tasks]
+        ahead = estimate([task.experiment for task in tasks], choose_device(how.device), saved)
+    say(f"{ahead}; {done} finished already")
+
+
+def _measure_responses(tasks: "list[Task]", endings: "list[Ending]") -> None:
+    """For Figure 7, of the finished runs that have none yet."""
+    from reslab.experiments.responses import keep_responses
+
+    for task in (task for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"):
+        try:
+            keep_responses(RunDirectory.open(task.job.out), task.job.data, task.job.device)
+        except ReslabError as error:
+            say(f"reslab: warning: {task.title}: its responses were not measured: {error}")
 
 
 def _in_turn(tasks: "list[Task]") -> "tuple[list[Ending], int | None]":
@@ -161,7 +195,7 @@ def _side_by_side(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[li
     return drive(tasks, place, audience())
 
 
-def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, as_json: bool) -> None:
+def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, paper_points: bool, as_json: bool) -> None:
     """The report of those that finished, if any."""
     from reslab.report.finished import finished
     from reslab.report.page import write_report
@@ -169,22 +203,25 @@ def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, as_js
 
     done = [task.job.out for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"]
     runs = finished([RunDirectory.open(place) for place in done])
-    written = write_report(runs, folder / "report.html") if runs else None
+    written = write_report(runs, folder / "report.html", paper_points) if runs else None
     if as_json:
         results = [{**(RunDirectory.open(place).result() or {}), "directory": str(place)} for place in done]
         print_json(
             {
                 "runs": results,
                 "claims": [verdict.as_json() for verdict in written.verdicts] if written else [],
+                "table6": written.table6.as_json() if written and written.table6 else None,
                 "report": str(written.html) if written else None,
                 "failed": [_failure(*pair) for pair in zip(tasks, endings, strict=True) if pair[1].state != "done"],
             }
         )
     elif written:
+        print_table6(written.table6)
         print_table(HEADINGS, [row.cells for row in rows_of(runs)], runs[0].setting)
         stdout().print()
         print_verdicts(written.verdicts)
-        stdout().print(f"\npage: {written.html}   table: {written.markdown}   figure: {written.figures[-1]}")
+        figures = "   ".join(f"figure: {figure}" for figure in written.figures if figure.suffix == ".png")
+        stdout().print(f"\npage: {written.html}   table: {written.markdown}   {figures}")
 
 
 def _failure(task: "Task", ending: "Ending") -> dict[str, Any]:
