@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +25,17 @@ def quick_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _handle: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def real_cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder around CIFAR-10 in the official binary layout; who changes it puts it back."""
+    place = os.environ.get("RESLAB_DATA")
+    if not place:
+        pytest.skip("RESLAB_DATA names no folder with cifar10/unpack.py")
+    target = tmp_path_factory.mktemp("cifar10")
+    subprocess.run([sys.executable, str(Path(place) / "cifar10" / "unpack.py"), str(target)], check=True)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,26 +173,16 @@ def test_a_run_is_exported_and_tested_as_before(reslab: Command, finished: Path,
     )
 
 
-@pytest.fixture(scope="module")
-def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = os.environ.get("RESLAB_DATA")
-    if not place:
-        pytest.skip("RESLAB_DATA names no folder with cifar10/unpack.py and weights/")
-    target = tmp_path_factory.mktemp("cifar10")
-    subprocess.run([sys.executable, str(Path(place) / "cifar10" / "unpack.py"), str(target)], check=True)
-    return target
-
-
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "hits"), [("resnet20-12fca82f.th", 9_173), ("resnet56-4bfd9763.th", 9_339)])
 def test_published_cifar_networks_have_their_published_error(
-    name: str, hits: int, reslab: Command, cifar: Path, tmp_path: Path
+    name: str, hits: int, reslab: Command, real_cifar10: Path, tmp_path: Path
 ) -> None:
     file = Path(os.environ["RESLAB_DATA"]) / "weights" / name
     found = said(reslab, "import", "akamaster", file, "--out", tmp_path / "ours")
     assert found["model"] == f"cifar-{name.split('-')[0]}"
-    done = reslab("evaluate", tmp_path / "ours", "--data", cifar, "--json")
+    done = reslab("evaluate", tmp_path / "ours", "--data", real_cifar10, "--json")
     assert done.returncode == 0, done.stderr
     tested = json.loads(done.stdout)
     assert tested["n"] == 10_000

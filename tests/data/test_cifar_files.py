@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -177,23 +177,10 @@ def test_a_place_without_classes_is_refused(tmp_path: Path, kind: str, message: 
         find_data(str(place))
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = os.environ.get("RESLAB_DATA")
-    if not place:
-        pytest.skip("RESLAB_DATA names no folder with cifar10/unpack.py")
-    pytest.importorskip("PIL", reason="cifar10/unpack.py needs Pillow")
-    target = tmp_path_factory.mktemp("cifar10")
-    subprocess.run([sys.executable, str(Path(place) / "cifar10" / "unpack.py"), str(target)], check=True)
-    yield target
-    for file in (target / "cifar-10-batches-bin").iterdir():
-        file.unlink()
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(("split", "count", "first"), [("train", 50_000, 6), ("val", 10_000, 3)])
-def test_the_real_cifar_10_is_read(real: Path, split: source.Split, count: int, first: int) -> None:
-    pictures = load(str(real), split)
+def test_the_real_cifar_10_is_read(real_cifar10: Path, split: source.Split, count: int, first: int) -> None:
+    pictures = load(str(real_cifar10), split)
     assert pictures.pixels.shape == (count, 3, 32, 32)
     assert torch.bincount(pictures.labels).tolist() == [count // 10] * 10
     assert int(pictures.labels[0]) == first
@@ -203,20 +190,20 @@ def test_the_real_cifar_10_is_read(real: Path, split: source.Split, count: int, 
 @pytest.mark.data
 @pytest.mark.parametrize(("split", "part"), [("train", "train"), ("val", "test")])
 def test_the_copy_at_hand_has_as_many_lossy_pictures_as_its_list_says(
-    real: Path, split: source.Split, part: str
+    real_cifar10: Path, split: source.Split, part: str
 ) -> None:
     lossy = Path(os.environ["RESLAB_DATA"], "cifar10", f"{part}_inexact_index.txt").read_text().split()
-    pictures = read_cifar(real / "cifar-10-batches-bin", CIFAR10, split)
+    pictures = read_cifar(real_cifar10 / "cifar-10-batches-bin", CIFAR10, split)
     note = f"CIFAR-10 {split}: {len(lossy)} of {len(pictures):,} pictures are not the official ones"
     assert (copy_note(pictures) or "").startswith(note)
 
 
 @pytest.mark.data
-def test_the_tool_writes_the_checksums_that_are_installed(real: Path, tmp_path: Path) -> None:
+def test_the_tool_writes_the_checksums_that_are_installed(real_cifar10: Path, tmp_path: Path) -> None:
     lists = Path(os.environ["RESLAB_DATA"], "cifar10")
     out, tool = tmp_path / "checksums.bin", Path(__file__).parents[2] / "tools" / "cifar10_checksums.py"
     lossy = ("--lossy-train", lists / "train_inexact_index.txt", "--lossy-val", lists / "test_inexact_index.txt")
-    subprocess.run([sys.executable, tool, real / "cifar-10-batches-bin", *lossy, "--out", out], check=True)
+    subprocess.run([sys.executable, tool, real_cifar10 / "cifar-10-batches-bin", *lossy, "--out", out], check=True)
     assert sha256(out.read_bytes()).hexdigest() == official.SHA256
 
 
@@ -230,12 +217,14 @@ def test_the_tool_writes_the_checksums_that_are_installed(real: Path, tmp_path: 
     ],
     ids=["cut", "label", "balance"],
 )
-def test_damage_to_the_real_cifar_10_is_noticed(real: Path, damage: Callable[[Path], None], message: str) -> None:
-    file = real / "cifar-10-batches-bin" / "test_batch.bin"
+def test_damage_to_the_real_cifar_10_is_noticed(
+    real_cifar10: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    file = real_cifar10 / "cifar-10-batches-bin" / "test_batch.bin"
     whole = file.read_bytes()
     try:
         damage(file)
         with pytest.raises(DataError, match=message):
-            load(str(real), "val")
+            load(str(real_cifar10), "val")
     finally:
         file.write_bytes(whole)

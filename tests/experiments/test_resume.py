@@ -15,8 +15,8 @@ from reslab.experiments.execute import Outcome
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
-from reslab.training.step import Training
 from reslab.training.state import restore
+from reslab.training.step import Training
 
 Session = Callable[..., Outcome]
 WALL_CLOCK = {"seconds", "images_per_second"}
