@@ -154,10 +154,13 @@ def test_an_unknown_engine_is_answered_with_those_there_are() -> None:
 
 def test_a_cuda_device_computes_repeatably_and_in_the_fp32_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     cudnn = torch.backends.cudnn
+    chosen: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(cudnn, "deterministic", False)
     monkeypatch.setattr(cudnn, "allow_tf32", True)
     assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda:1")]
     assert cudnn.deterministic
     assert not cudnn.allow_tf32
 

@@ -92,6 +92,8 @@ def reproduce(
     scale = next(key for key, one in REPRODUCTIONS[name].items() if one is found)
     if seeds < 1:
         raise SpecError(f"--seeds must be at least 1, not {seeds}")
+    if only == []:
+        raise SpecError(f"--only which networks? {', '.join(found.models)}")
     planned = found.experiments(range(seed, seed + seeds), only or ())
     if steps is not None:
         planned = [experiment.but({"recipe": {"steps": steps}}) for experiment in planned]

@@ -32,6 +32,8 @@ def choose_device(asked: str) -> torch.device:
         raise SpecError("--device cuda: torch finds no CUDA device here")
     device = torch.device(("cuda" if there else "cpu") if kind == "auto" else asked)
     if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)  # streams and graphs belong to the present device
         torch.backends.cudnn.deterministic = True  # the same seed on the same device: the same bits
         torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32; torch allows convolutions ten bits of mantissa
     return device
