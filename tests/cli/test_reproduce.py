@@ -1,11 +1,14 @@
 import json
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
@@ -169,6 +172,8 @@ def test_a_signal_stops_the_run_and_begins_no_other(
     [
         (("--jobs", 0), "--jobs must be at least 1, not 0"),
         (("--on", "moon"), "moon"),
+        (("--seed", -1), "degradation: seed is -1: input should be greater than or equal to 0"),
+        (("--seed", 2**63), f"degradation: seed is {2**63}: input should be less than"),
         (("--device", "tpu"), "unknown device 'tpu'"),
         (("--data", "nowhere"), "nowhere does not exist"),
     ],
@@ -181,3 +186,79 @@ def test_a_mistake_that_would_hit_every_run_is_one_line_before_the_first(
     (line,) = done.stderr.splitlines()
     assert said in line
     assert not (tmp_path / "r").exists()
+
+
+class Late(Notify):
+    """Asks for a stop after the last step, as Ctrl-C during the final test does."""
+
+    def stepped(self, step: int) -> None:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_at_a_run_s_end_begins_no_other(
+    reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reslab.cli.reproduce.progress", Late)
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path)
+    assert done.returncode == 143
+    assert "SIGTERM: stopped and saved after step 2 of 2; go on with: reslab " in done.stderr
+    assert (tmp_path / "cifar-plain20-seed0" / "result.json").exists()
+    assert not (tmp_path / "cifar-resnet20-seed0").exists()
+    last = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert [run["model"] for run in json.loads(last.stdout)["runs"]] == ["cifar-plain20", "cifar-resnet20"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_damaged_finished_run_fails_and_the_others_are_reported(
+    jobs: int, reslab: Command, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "r")
+    damaged = tmp_path / "r" / "cifar-plain20-seed0" / "metrics.jsonl"
+    damaged.write_bytes(b"\xff\n5\n")
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r", "--jobs", jobs)
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert [run["model"] for run in printed["runs"]] == ["cifar-resnet20"]
+    assert [(failure["model"], failure["why"]) for failure in printed["failed"]] == [
+        ("cifar-plain20", f"{damaged} is damaged at line 1")
+    ]
+
+
+def test_where_memory_does_not_suffice_one_line_says_what_would(
+    reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("reslab.experiments.cost.own_step", refuse)
+    monkeypatch.setattr("reslab.experiments.memory.fits", lambda _session, _group, recompute=False: recompute)
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not fit into the memory of cpu: --activation-checkpointing would" in done.stderr
+    assert not (tmp_path / "r").exists()
+    monkeypatch.undo()
+    again = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r", "--activation-checkpointing")
+    assert again.returncode == 0, again.stderr
+    assert without_clock(json.loads(again.stdout)["runs"])[0]["model"] == "cifar-plain20"
+
+
+def test_two_queues_do_not_share_a_folder(reslab: Command, tmp_path: Path) -> None:
+    ready = "import sys; from pathlib import Path; from reslab.core.rundir import held_alone\n"
+    hold = f"{ready}with held_alone(Path({str(tmp_path / '.queue')!r})): print(flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", hold]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path, "--jobs", 2)
+        other.kill()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"another process is working on {tmp_path / '.queue'}" in done.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_mistake(reslab: Command, tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("mine")
+    done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'r'} is a file, not a directory" in done.stderr

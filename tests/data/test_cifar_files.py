@@ -228,3 +228,9 @@ def test_damage_to_the_real_cifar_10_is_noticed(
             load(str(real_cifar10), "val")
     finally:
         file.write_bytes(whole)
+
+
+def test_class_names_must_differ(folder: Path) -> None:
+    (folder / "batches.meta.txt").write_text("cat\ndog\ncat\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"batches\.meta\.txt names 'cat' twice"):
+        read_cifar(folder, SMALL10, "train")

@@ -3,10 +3,18 @@ from typing import Any
 import pytest
 
 from reslab.core.errors import SpecError
-from reslab.core.experiment import Optimizer
+from reslab.core.experiment import DataName, Optimizer
 from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, as_published, find_reproduction
 from reslab.experiments.names import parse_name
-from reslab.experiments.recipes import DEFAULT_RECIPES, PAPER_CIFAR, RECIPES, SHORT, named_recipe, with_optimizer
+from reslab.experiments.recipes import (
+    DEFAULT_RECIPES,
+    PAPER_CIFAR,
+    RECIPES,
+    SHORT,
+    named_recipe,
+    usual_recipe,
+    with_optimizer,
+)
 
 
 def test_an_unknown_experiment_is_answered_with_those_there_are() -> None:
@@ -140,3 +148,20 @@ def test_a_run_that_differs_anywhere_is_not_as_published(changes: dict[str, Any]
 
 def test_without_a_scale_the_smallest_is_meant() -> None:
     assert find_reproduction("degradation", None) is find_reproduction("degradation", "embedded")
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "name"),
+    [
+        ("cifar-resnet110", "cifar10", "paper-cifar-warm-up"),
+        ("cifar-resnet1202", "cifar100", "paper-cifar-warm-up"),
+        ("cifar-plain110", "cifar10", "paper-cifar"),
+        ("cifar-resnet56", "cifar10", "paper-cifar"),
+        (None, "cifar10", "paper-cifar"),
+        ("cifar-resnet110", "embedded", "short"),
+    ],
+)
+def test_the_usual_recipe_warms_up_the_networks_that_the_paper_warms_up(
+    model: str | None, data: DataName, name: str
+) -> None:
+    assert usual_recipe(data, model) == name

@@ -429,3 +429,42 @@ def test_a_network_that_would_crash_torch_is_refused(
     with pytest.raises(SpecError, match="take --width 8 or more, or shortcut A"):
         carry_out(tmp_path / "run", experiment=narrow)
     assert not (tmp_path / "run").exists()
+
+
+class Late(Hearing):
+    """Hears of a signal when training itself is over: while the last line of metrics is recorded."""
+
+    def recorded(self, line: dict[str, Any]) -> None:
+        if line["step"] == 8:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("notify", "number"), [(Hearing(stop=8), signal.SIGTERM), (Late(), signal.SIGINT)])
+def test_a_signal_at_the_end_leaves_a_finished_run_and_is_told(
+    notify: Notify, number: signal.Signals, carry_out: Session, finished: Path, tmp_path: Path
+) -> None:
+    outcome = carry_out(tmp_path / "run", notify=notify)
+    assert outcome.signal == number
+    assert without_clock(outcome.result) == without_clock(read_json(finished / "result.json"))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"data": {}}', '{"data": 5, "resumed": []}'])
+def test_a_damaged_environment_stops_a_run_that_would_go_on(text: str, carry_out: Session, stopped: Path) -> None:
+    (stopped / "environment.json").write_text(text)
+    with pytest.raises(RunError, match=r"environment\.json is damaged: it does not say what the run is of"):
+        carry_out(stopped, resume=True)
+
+
+@pytest.mark.parametrize("lacking", ["data", "environment", "step"])
+def test_a_checkpoint_that_does_not_say_all_is_refused(lacking: str, carry_out: Session, stopped: Path) -> None:
+    for step in checkpoint.steps(stopped / "checkpoints"):
+        found = checkpoint.read(stopped / "checkpoints" / f"step-{step}")
+        facts = {key: value for key, value in found.facts.items() if key != lacking}
+        checkpoint.write(found.path, found.parts, facts, replace=True)
+    with pytest.raises(CheckpointError, match=rf"state\.json does not say '{lacking}'"):
+        carry_out(stopped, resume=True)
+
+
+def test_what_compiling_would_ignore_is_refused(carry_out: Session, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no --activation-checkpointing"):
+        carry_out(tmp_path / "run", compiled=True, activation_checkpointing=True)

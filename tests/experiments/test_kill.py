@@ -6,13 +6,12 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.process import Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,35 +25,17 @@ PARTS = ("model", "momentum", "window", "form")
 WALL_CLOCK = {"seconds", "images_per_second"}
 
 
-class Process:
-    """``reslab train`` in a process group of its own."""
+class Run(Process):
+    """``reslab train``."""
 
     def __init__(self, out: Path, *flags: str) -> None:
-        self.out = out
-        self.log = out.with_suffix(".log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "reslab", *COMMAND, "--out", str(out), *flags],
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
+        super().__init__(out, *COMMAND, *flags)
 
     def wait_for(self, step: int) -> None:
         """Return when a line of metrics says ``step`` or more, or fail where the process ends before."""
         while last_step(self.out) < step:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.002)
-
-    def wait(self) -> int:
-        return self.process.wait(timeout=300)
-
-    def end(self) -> None:
-        """Leave nothing running, whatever went wrong; only this group, which the test began."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
 
 def last_step(run: Path) -> int:
@@ -76,7 +57,7 @@ def numbers_of(run: Path) -> dict[str, Any]:
 
 
 def finish(out: Path, *flags: str) -> dict[str, Any]:
-    process = Process(out, *flags)
+    process = Run(out, *flags)
     try:
         assert process.wait() == 0, process.log.read_text()
     finally:
@@ -98,7 +79,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one_does(
     chance = random.Random(0)  # noqa: S311 moments, not secrets
     out, flags = tmp_path / "run", ("--resume", "--workers", str(workers))
     for moment in sorted(chance.sample(range(1, STEPS - 10), kills)):
-        process = Process(out, *flags)
+        process = Run(out, *flags)
         try:
             process.wait_for(moment)
             time.sleep(chance.uniform(0, 0.03))
@@ -117,7 +98,7 @@ def test_a_signal_to_the_whole_group_stops_after_a_step_saves_it_and_can_be_resu
     number: signal.Signals, workers: int, code: int, unbroken: dict[str, Any], tmp_path: Path
 ) -> None:
     out, flags = tmp_path / "run", ("--workers", str(workers))
-    process = Process(out, *flags)
+    process = Run(out, *flags)
     try:
         process.wait_for(17)
         os.killpg(process.process.pid, number)

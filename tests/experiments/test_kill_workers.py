@@ -5,13 +5,12 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.process import Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -24,19 +23,11 @@ COMMAND = (
 )
 
 
-class Run:
-    """``reslab train`` on a folder, in a process group of its own."""
+class Run(Process):
+    """``reslab train`` on a folder."""
 
     def __init__(self, photos: Path, out: Path) -> None:
-        self.out, self.log = out, out.with_suffix(".log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "reslab", *COMMAND, "--data", str(photos), "--out", str(out)],
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
+        super().__init__(out, *COMMAND, "--data", str(photos))
 
     def workers(self) -> list[int]:
         task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -51,15 +42,9 @@ class Run:
 
     def weights(self) -> str:
         """Wait for the end, and the sha256 of the last weights."""
-        assert self.process.wait(timeout=120) == 0, self.log.read_text()
+        assert self.wait(120) == 0, self.log.read_text()
         file = self.out / "checkpoints" / f"step-{STEPS}" / "model.safetensors"
         return hashlib.sha256(file.read_bytes()).hexdigest()
-
-    def end(self) -> None:
-        """Leave nothing running, whatever went wrong; only this group, which the test began."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
 
 def test_killing_a_loader_worker_at_any_moment_changes_no_weight(

@@ -105,3 +105,8 @@ def test_an_evaluation_in_bf16_says_so() -> None:
     fitted = reslab.fit(network(), striped("train", 60), RECIPE)
     assert reslab.evaluate(fitted, striped("val", 20), precision="bf16").precision == "bf16"
     assert reslab.evaluate(fitted, striped("val", 20)).precision == "fp32"
+
+
+def test_an_engine_that_cannot_be_had_is_refused() -> None:
+    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device"):
+        reslab.fit(network(), striped("train", 80), RECIPE, engine="graph", device="cpu")

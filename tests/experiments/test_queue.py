@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reslab.core.errors import DataError, RunError, SpecError, StorageError
+from reslab.core.errors import DataError, RunError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Recipe
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.execute import Job
@@ -191,9 +191,10 @@ def test_processes_take_turns_on_several_cuda_devices(
     small: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    auto, one = (tasks_of(tmp_path, small, device=device)[0] for device in ("auto", "cuda"))
+    auto, every, one = (tasks_of(tmp_path, small, device=device)[0] for device in ("auto", "cuda", "cuda:1"))
     place = Processes(4)
     assert [place._device(auto, slot) for slot in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert place._device(every, 3) == "cuda:1"
     assert place._device(one, 3) is None
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert Processes(4)._device(auto, 3) is None
@@ -281,5 +282,5 @@ def test_what_would_go_wrong_in_every_run_is_said_before_the_first(small: Experi
     with pytest.raises(RunError, match="run1 holds another run: seed is 5 there and 0 here"):
         require_sound(tasks_of(tmp_path, small, small))
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError):
+    with pytest.raises(RunError, match="is a file, not a directory"):
         require_sound(tasks_of(tmp_path / "file", small))

@@ -3,32 +3,23 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.process import Process
 
 STEPS = 300
 RUNS = ("cifar-plain20-seed0", "cifar-resnet20-seed0")
 COMMAND = ("reproduce", "degradation", "--only", "cifar-plain20", "cifar-resnet20", "--jobs", "2", "--json")
 
 
-class Queue:
-    """In a process group of its own, as a terminal would have it."""
+class Queue(Process):
+    """Two runs, side by side."""
 
     def __init__(self, out: Path, steps: int = STEPS) -> None:
-        self.out, self.log = out, out.with_suffix(".log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "reslab", *COMMAND, "--steps", str(steps), "--out", str(out)],
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
+        super().__init__(out, *COMMAND, "--steps", str(steps))
 
     def children(self) -> list[int]:
         """Wait until both runs have begun; their processes."""
@@ -40,12 +31,6 @@ class Queue:
             time.sleep(0.05)
         time.sleep(0.5)  # the signals are noted from a moment after that line
         return [json.loads(file.read_text().splitlines()[0])["started"] for file in notices]
-
-    def end(self) -> None:
-        """Leave nothing running, whatever went wrong."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
 
 def gone(pid: int, seconds: float) -> bool:
@@ -77,7 +62,7 @@ def test_whatever_stops_the_queue_its_runs_save_and_end(
         children = queue.children()
         assert all(Path(f"/proc/{pid}").exists() for pid in children)
         send(queue.process.pid, number)
-        code = queue.process.wait(timeout=120)
+        code = queue.wait(120)
     finally:
         queue.end()
     said = queue.log.read_text()
@@ -101,13 +86,13 @@ def test_a_stopped_queue_goes_on_and_reports(tmp_path: Path) -> None:
     try:
         first.children()
         first.process.send_signal(signal.SIGTERM)
-        assert first.process.wait(timeout=120) == 143, first.log.read_text()
+        assert first.wait(120) == 143, first.log.read_text()
     finally:
         first.end()
     before = saved(tmp_path / "out")
     second = Queue(tmp_path / "out", steps)
     try:
-        assert second.process.wait(timeout=200) == 0, second.log.read_text()
+        assert second.wait(200) == 0, second.log.read_text()
     finally:
         second.end()
     said = second.log.read_text()

@@ -189,3 +189,12 @@ def test_a_compiled_pass_trains_as_the_plain_one_does(
     assert len(compiled) == 1
     assert passes == [16] * 16  # two groups a step of eight; tests take the plain network
     assert math.isfinite(quick["train_error"])
+
+
+def test_networks_that_are_not_ours_are_recorded_only_where_that_is_asked_for(tiny: Experiment) -> None:
+    ours = begin(build(tiny.model, 10), coloured(), tiny.recipe, Feed(CPU))
+    foreign = begin(nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 10)), coloured(), tiny.recipe, Feed(CPU))
+    ours.feed = foreign.feed = Feed(torch.device("cuda"))
+    assert (ours.engine("auto"), foreign.engine("auto"), foreign.engine("graph")) == ("graph", "eager", "graph")
+    with pytest.raises(SpecError, match="unknown engine"):
+        foreign.engine("fast")

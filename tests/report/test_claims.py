@@ -1,4 +1,8 @@
+import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,4 +148,46 @@ def test_an_unfinished_run_is_refused(make_run: Maker) -> None:
     run = make_run("cifar-plain20", 30, 31)
     (run.path / "result.json").unlink()
     with pytest.raises(RunError, match="is not finished: step 200 of 200"):
+        finished([run])
+
+
+def test_two_folders_of_one_experiment_are_no_two_seeds(make_run: Maker, tmp_path: Path) -> None:
+    run = make_run("cifar-plain20", 9, 1)
+    shutil.copytree(run.path, tmp_path / "copy")
+    with pytest.raises(RunError, match=r"copy are one experiment, of one seed: take one of them"):
+        finished([run, RunDirectory.open(tmp_path / "copy")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"by_class": None}, "by_class: input should be a valid dictionary"),
+        ({"by_class": {"cat": {"n": 5, "error": 101, "interval": [0, 1]}}}, "by_class.cat.error: input should be less"),
+        ({"n": "many"}, "n: input should be a valid integer"),
+        ({"seconds": None}, "seconds: input should be a valid number"),
+        ({"multiply_adds": 0}, "multiply_adds: input should be greater than 0"),
+    ],
+)
+def test_a_damaged_result_is_one_line(make_run: Maker, changes: dict[str, Any], says: str) -> None:
+    run = make_run("cifar-plain20", 9, 1)
+    run.write("result.json", {**(run.result() or {}), **changes})
+    with pytest.raises(RunError, match=re.escape(f"{run.path / 'result.json'} is damaged: {says}")):
+        finished([run])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"5", " is damaged at line 5"),
+        (b'{"samples": 3}', " is damaged at line 5"),
+        (b'{"step": 3}', " is damaged: loss: field required"),
+        (b'{"step": 3, "loss": 1, "train_error": 1, "train_n": 10, "test_error": 5}', " is damaged: test_n: field"),
+        (b"\xff\n\xff", " is damaged at line 5"),
+    ],
+)
+def test_a_damaged_line_of_metrics_is_one_line(make_run: Maker, line: bytes, says: str) -> None:
+    run = make_run("cifar-plain20", 9, 1)
+    with (run.path / "metrics.jsonl").open("ab") as stream:
+        stream.write(line + b"\n")
+    with pytest.raises(RunError, match=re.escape(f"{run.path / 'metrics.jsonl'}{says}")):
         finished([run])

@@ -6,7 +6,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter
 
 from reslab._version import __version__
-from reslab.core.errors import ReslabError
+from reslab.core.errors import ReslabError, one_line
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, ReslabError) as error:
-        print(f"reslab: {_one_line(error)}", file=sys.stderr)
+        print(f"reslab: {one_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, ReslabError) else 2
     except KeyboardInterrupt:
         print("reslab: interrupted", file=sys.stderr)
@@ -68,10 +68,6 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"reslab: {_one_line(error)}", file=sys.stderr)
+        print(f"reslab: {one_line(error)}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
+from reslab.cli.flags import given
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.progress import progress
 from reslab.cli.report import print_table6, print_verdicts
 from reslab.cli.train import say_how_to_resume
-from reslab.core.errors import ReslabError, SpecError
+from reslab.core.errors import ReslabError, SpecError, one_line
 from reslab.core.experiment import Experiment
-from reslab.core.rundir import RunDirectory
+from reslab.core.rundir import RunDirectory, held_alone
+from reslab.core.units import counted
 from reslab.experiments.catalog import REPRODUCTIONS, TABLE6, Reproduction, find_reproduction
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class HowFlags:
         on: local; or ray, the cluster that RAY_ADDRESS names or one on this machine. All nodes must see the folder.
         device: auto, cpu or cuda.
         workers: processes that gather batches.
+        activation_checkpointing: keep one tensor a block for the backward pass and compute the rest again: less memory.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -37,6 +40,7 @@ class HowFlags:
     on: Literal["local", "ray"] = "local"
     device: str = "auto"
     workers: int = 0
+    activation_checkpointing: bool = False
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:
@@ -45,7 +49,7 @@ class HowFlags:
 
     def of_each_run(self) -> dict[str, Any]:
         """What is the same for every run."""
-        return {"device": self.device, "workers": self.workers, "checkpoint_every": self.checkpoint_every}
+        return {key: value for key, value in given(self).items() if key not in ("jobs", "on")}
 
     @property
     def in_turn(self) -> bool:
@@ -108,8 +112,9 @@ def reproduce(
     code, endings = _carry_out(tasks, folder, way)
     if code is not None:
         return code
+    endings = [_readable(*pair) for pair in zip(tasks, endings, strict=True)]
     if found.home == TABLE6.home:
-        _measure_responses(tasks, endings)
+        _measure_responses(tasks, endings, "auto" if way.on == "ray" else way.device)
     _report(tasks, endings, folder, paper_points=paper_points, as_json=json)
     return _exit_code(tasks, endings)
 
@@ -144,7 +149,7 @@ def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int |
 def _exit_code(tasks: "list[Task]", endings: "list[Ending]") -> int:
     failures = [(task, ending) for task, ending in zip(tasks, endings, strict=True) if ending.state != "done"]
     for task, ending in failures:
-        say(f"reslab: {task.title} {ending.state}: {' '.join(ending.why.split())}")
+        say(f"reslab: {task.title} {ending.state}: {one_line(ending.why)}")
     hopeless = len(failures) == len(endings) and all(ending.exit_code == 2 for _, ending in failures)
     return 2 if hopeless else min(len(failures), 1)
 
@@ -155,22 +160,36 @@ def _announce(tasks: "list[Task]", how: HowFlags) -> None:
     from reslab.experiments.environment import choose_device
 
     done = sum(task.result() is not None for task in tasks)
-    ahead: object = f"{len(tasks)} runs, {sum(task.steps - task.saved() for task in tasks):,} steps"
+    saved = [task.saved() for task in tasks]
+    ahead: object = f"{counted(len(tasks), 'run')}, {counted(sum(task.steps for task in tasks) - sum(saved), 'step')}"
     if how.on == "local" and done < len(tasks):
-        saved = [task.saved() for task in tasks]
-        ahead = estimate([task.experiment for task in tasks], choose_device(how.device), saved)
+        again = how.activation_checkpointing
+        ahead = estimate([task.experiment for task in tasks], choose_device(how.device), saved, recompute=again)
     say(f"{ahead}; {done} finished already")
 
 
-def _measure_responses(tasks: "list[Task]", endings: "list[Ending]") -> None:
+def _readable(task: "Task", ending: "Ending") -> "Ending":
+    """How the run ended; a finished one whose files are damaged has failed."""
+    from reslab.experiments.queue.task import Ending
+    from reslab.report.finished import finished
+
+    if ending.state == "done":
+        try:
+            finished([RunDirectory.open(task.job.out)])
+        except ReslabError as error:
+            return Ending("failed", str(error), error.exit_code)
+    return ending
+
+
+def _measure_responses(tasks: "list[Task]", endings: "list[Ending]", device: str) -> None:
     """For Figure 7, of the finished runs that have none yet."""
     from reslab.experiments.responses import keep_responses
 
     for task in (task for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"):
         try:
-            keep_responses(RunDirectory.open(task.job.out), task.job.data, task.job.device)
+            keep_responses(RunDirectory.open(task.job.out), task.job.data, device)
         except ReslabError as error:
-            say(f"reslab: warning: {task.title}: its responses were not measured: {error}")
+            say(f"reslab: warning: {task.title}: its responses were not measured: {one_line(error)}")
 
 
 def _in_turn(tasks: "list[Task]") -> "tuple[list[Ending], int | None]":
@@ -179,9 +198,10 @@ def _in_turn(tasks: "list[Task]") -> "tuple[list[Ending], int | None]":
 
     endings: list[Ending] = []
     for task in tasks:
-        endings.append(attempt(task, progress()))
-        if endings[-1].signal is not None:
-            return endings, endings[-1].signal
+        ending = attempt(task, progress())
+        endings.append(ending)
+        if ending.state == "stopped" or (ending.signal is not None and task is not tasks[-1]):
+            return endings, ending.signal
     return endings, None
 
 
@@ -191,10 +211,12 @@ def _side_by_side(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[li
     from reslab.experiments.queue.drive import drive
     from reslab.experiments.queue.local import Processes
     from reslab.experiments.queue.on_ray import OnRay
+    from reslab.experiments.queue.task import FOLDER
 
     jobs = min(how.jobs, len(tasks))
-    place = Processes(jobs) if how.on == "local" else OnRay(jobs, folder, how.device)
-    return drive(tasks, place, audience())
+    with held_alone(folder / FOLDER):
+        place = Processes(jobs) if how.on == "local" else OnRay(jobs, folder, how.device)
+        return drive(tasks, place, audience())
 
 
 def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, paper_points: bool, as_json: bool) -> None:
@@ -259,4 +281,4 @@ def _print_plan(found: Reproduction, planned: list[Experiment], folder: Path, *,
         )
         for run in plan
     ]
-    print_table(("network", "seed", "steps", "multiply-adds", "directory"), rows, found.cost)
+    print_table(("network", "seed", "steps", "multiply-adds", "directory"), rows, f"in full: {found.cost}")

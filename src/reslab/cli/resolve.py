@@ -11,7 +11,7 @@ from reslab.core.experiment import Experiment, Optimizer
 from reslab.core.spec import overlay, read_toml
 from reslab.core.units import epochs_to_steps
 from reslab.experiments.names import parse_name
-from reslab.experiments.recipes import DEFAULT_RECIPES, named_recipe, with_optimizer
+from reslab.experiments.recipes import named_recipe, usual_recipe, with_optimizer
 
 if TYPE_CHECKING:
     from reslab.data.source import Source
@@ -72,17 +72,23 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
 
 
 def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str, Any]:
-    usual = "fine-tune" if weights and source.name == "folder" else DEFAULT_RECIPES[source.name]
+    values = {} if asked.spec is None else read_toml(asked.spec)
     base: dict[str, Any] = {"model": {}, "data": source.name}
-    base["recipe"] = named_recipe(asked.recipe or usual).model_dump(mode="json")
+    base["recipe"] = named_recipe(asked.recipe or _usual(asked, source, weights, values)).model_dump(mode="json")
     if weights is not None:
         base = overlay(base, _from_weights(weights, base))
-    values = {} if asked.spec is None else read_toml(asked.spec)
     if values.get("data", source.name) != source.name:
         raise SpecError(f"{asked.spec} is about {values['data']} and --data is {source.name}")
     if weights is not None:
         _refuse_what_is_not_said(asked, source, weights, values)
     return overlay(base, values)
+
+
+def _usual(asked: Asked, source: "Source", weights: "Weights | None", values: Mapping[str, Any]) -> str:
+    if weights is not None:
+        return "fine-tune" if source.name == "folder" else usual_recipe(source.name, None)
+    stated = values.get("model")
+    return usual_recipe(source.name, asked.network.model or (stated.get("name") if isinstance(stated, dict) else None))
 
 
 def _from_weights(weights: "Weights", base: Mapping[str, Any]) -> dict[str, Any]:

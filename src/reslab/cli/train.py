@@ -67,12 +67,12 @@ def train(
         _print_spec(experiment, as_json=json)
         return 0
     outcome = execute(experiment, Job(data=data, weights=weights, **given(job)), progress())
-    if outcome.signal is not None:
-        say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps)
-        return 128 + outcome.signal
-    assert outcome.result is not None
-    print_result(outcome.result, as_json=json)
-    return 0
+    if outcome.result is not None:
+        print_result(outcome.result, as_json=json)
+        return 0
+    assert outcome.signal is not None
+    say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps, "--resume")
+    return 128 + outcome.signal
 
 
 def _weights(place: Path, going_on: Experiment | None) -> "Weights":
@@ -95,9 +95,9 @@ def _weights(place: Path, going_on: Experiment | None) -> "Weights":
     return noted
 
 
-def say_how_to_resume(number: int, step: int, steps: int) -> None:
-    """After Ctrl-C or SIGTERM: what was kept, and the command that goes on."""
-    words = sys.argv[1:] if "--resume" in sys.argv or "reproduce" in sys.argv else [*sys.argv[1:], "--resume"]
+def say_how_to_resume(number: int, step: int, steps: int, *flags: str) -> None:
+    """After Ctrl-C or SIGTERM: what was kept, and the command that goes on: this one, with ``flags``."""
+    words = [*sys.argv[1:], *(flag for flag in flags if flag not in sys.argv)]
     name = signal.Signals(number).name
     say(f"reslab: {name}: stopped and saved after step {step:,} of {steps:,}; go on with: reslab {shlex.join(words)}")
 

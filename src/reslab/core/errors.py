@@ -55,6 +55,11 @@ class EvaluationError(ReslabError):
     exit_code = 1
 
 
+def one_line(error: object) -> str:
+    """What ``error`` says, without line breaks."""
+    return " ".join(str(error).split())
+
+
 def unknown(kind: str, given: str, choices: Iterable[str]) -> str:
     """One line that says what was given, what may be given, and what was probably meant."""
     names = list(choices)

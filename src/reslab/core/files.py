@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reslab.core.errors import StorageError
+from reslab.core.errors import RunError, StorageError
 from reslab.core.units import bytes_text
 
 PARTIAL = ".partial-"  # begins the name of what is not there yet
@@ -101,10 +101,13 @@ def require_writable(folder: Path) -> None:
     """Find out whether ``folder``, there or to be made, takes files, before hours of work are to be kept in it.
 
     Raises:
+        RunError: it is a file, or below one.
         StorageError: it does not.
     """
     with storing(folder):
         there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if there.is_file():
+            raise RunError(f"{there} is a file, not a directory")
         tempfile.TemporaryFile(dir=there).close()
 
 

@@ -15,6 +15,25 @@ from reslab.core.files import canonical_json, sha256_text, storing, write_bytes,
 Record = dict[str, Any]
 
 
+@contextlib.contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Hold ``folder``, made where it is missing; the system lets go when the process ends, however it ends.
+
+    Raises:
+        RunError: another process holds it.
+        StorageError: it cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((folder / ".lock").open("w"))
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
+            except (BlockingIOError, PermissionError):
+                raise RunError(f"another process is working on {folder}") from None
+        yield
+
+
 class RunDirectory:
     """The files of one run.
 
@@ -71,18 +90,8 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the run for this process alone; the system lets go when the process ends, however it ends.
-
-        Raises:
-            RunError: another process holds it.
-        """
-        with contextlib.ExitStack() as held:
-            with storing(self.path):
-                lock = held.enter_context((self.path / ".lock").open("w"))
-                try:
-                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by loader workers, unlike flock
-                except (BlockingIOError, PermissionError):
-                    raise RunError(f"another process is working on {self.path}") from None
+        """`held_alone` for the run."""
+        with held_alone(self.path):
             yield
 
     def append_metrics(self, record: Record) -> None:
@@ -96,18 +105,21 @@ class RunDirectory:
         """The lines of ``metrics.jsonl``; a last line that a crash cut short is left out.
 
         Raises:
-            RunError: a line before the last is damaged.
+            RunError: a line is damaged.
         """
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
         records: list[Record] = []
         for number, line in enumerate(lines, start=1):
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except ValueError:
                 if number == len(lines):
                     break
-                raise RunError(f"{path} is damaged at line {number}") from None
+                record = None
+            if not is_line(record):
+                raise RunError(f"{path} is damaged at line {number}")
+            records.append(record)
         return records
 
     def rewind_metrics(self, step: int) -> None:
@@ -143,6 +155,11 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
             inside = [path]
         runs.extend(RunDirectory.open(place) for place in inside)
     return runs
+
+
+def is_line(value: Any) -> bool:
+    """Whether ``value`` can be a line of ``metrics.jsonl``: it says after which step."""
+    return isinstance(value, dict) and isinstance(value.get("step"), int)
 
 
 def _read_if_there(path: Path) -> Record | None:

@@ -32,6 +32,11 @@ def bytes_text(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things for people: ``1 run``, ``64,000 steps``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def duration_text(seconds: float) -> str:
     """A duration for people: ``48 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)

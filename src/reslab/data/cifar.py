@@ -127,4 +127,6 @@ def _class_names(folder: Path, layout: Layout) -> tuple[str, ...]:
         raise DataError(f"cannot read {file}: {error}") from None
     if len(names) != layout.classes:
         raise DataError(f"{file} has {len(names)} class names; {layout.name} has {layout.classes}")
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise DataError(f"{file} names {twice[0]!r} twice")
     return names

@@ -12,7 +12,7 @@ from typing import Any, Final
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from reslab.core.errors import PictureError
+from reslab.core.errors import PictureError, one_line
 from reslab.core.units import bytes_text
 from reslab.data.markers import START_OF_SCAN, jpeg_exif, jpeg_frame, orientation, png_exif, segments
 
@@ -124,7 +124,7 @@ def pillow() -> Iterator[None]:
         except UnidentifiedImageError:  # its text is an address in memory
             raise PictureError("is damaged: its header cannot be read") from None
         except Exception as error:
-            why = " ".join(str(error).split()) or type(error).__name__
+            why = one_line(error) or type(error).__name__
             raise PictureError(f"is damaged: {why}") from None
 
 

@@ -10,12 +10,10 @@ takes only itself along.
 
 import atexit
 import contextlib
-import ctypes
 import mmap
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from collections import deque
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 
 from reslab.core.errors import ReslabError, SpecError, WorkerError
 from reslab.core.listening import unheard
+from reslab.core.process import end_with, ending_text
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -41,7 +40,6 @@ Reply = tuple[Exception | None, str, Any]
 
 PATIENCE: Final = 60.0  # seconds on one item; ours: the slowest picture that is accepted decodes in about ten
 ATTEMPTS: Final = 3  # workers that one task may cost
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 QUEUE: Final = 2  # tasks a worker holds
 LOOK: Final = 0.5  # seconds between looks at silent workers
 
@@ -192,7 +190,7 @@ class _Pool(Generic[R]):
             if worker.replies.poll():
                 self._receive(worker)
             elif not worker.process.is_alive():
-                self._replace(worker, f"died ({_ending(worker.process.exitcode)})")
+                self._replace(worker, f"died ({ending_text(worker.process.exitcode)})")
             elif (silent := worker.silent_for()) > self.patience:
                 self._replace(worker, f"has hung for {silent:.0f} s")
 
@@ -201,7 +199,7 @@ class _Pool(Generic[R]):
             reply = worker.replies.recv()
         except (EOFError, OSError):
             worker.process.join()
-            self._replace(worker, f"died ({_ending(worker.process.exitcode)})")
+            self._replace(worker, f"died ({ending_text(worker.process.exitcode)})")
             return
         self.done[worker.turns.popleft()] = reply
 
@@ -235,7 +233,7 @@ def _serve(
     parent: int,
 ) -> None:
     """A worker's life: until its parent closes the pipe, or is gone."""
-    _die_with(parent)
+    end_with(parent, signal.SIGKILL)  # even in the middle of a picture; elsewhere than on Linux the pipe's end says so
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for end in foreign:  # copies that would keep pipes open
@@ -278,18 +276,3 @@ def check_workers(workers: int | None) -> None:
     """
     if workers is not None and workers < 0:
         raise SpecError(f"--workers must be 0 or more, not {workers}")
-
-
-def _die_with(parent: int) -> None:
-    """Be killed when the parent is gone, even in the middle of a picture (Linux); elsewhere the pipe's end says so."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
-def _ending(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    named = -code in {known.value for known in signal.Signals}
-    return signal.Signals(-code).name if named else f"signal {-code}"

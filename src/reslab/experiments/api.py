@@ -50,6 +50,7 @@ def fit(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
+    engine: str = "auto",
     watch: Watch | None = None,
 ) -> Fitted:
     """Train ``net`` in place, as section 4.2 does for small pictures and section 3.4 for photographs.
@@ -61,16 +62,18 @@ def fit(
         seed: decides the order of pictures, crops and mirror images.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes that read ahead; None: one a core for photographs, none for small pictures.
+        engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed, for small pictures
+            on a CUDA device; ``auto`` records reslab's own networks there.
         watch: what to record, test or save on the way.
 
     Raises:
-        SpecError: no such device.
+        SpecError: no such device or engine.
         DataError: fewer pictures than one batch.
         TrainingError: the loss is not finite; the message names step, rate and samples.
     """
     feed = feed_for(pictures, choose_device(device), workers, _Warnings())
     session = begin(net, pictures, recipe or Recipe(), feed)
-    advance(session, pictures, seed, watch or Watch(), session.engine("auto"))
+    advance(session, pictures, seed, watch or Watch(), session.engine(engine))
     return Fitted(session, pictures.classes)
 
 

@@ -7,10 +7,9 @@ from typing import Final, Literal
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import DataName, Experiment, ModelSpec, Recipe
 from reslab.experiments.names import INPUT_SIZES, describe
-from reslab.experiments.recipes import PAPER_CIFAR, PAPER_CIFAR_WARM_UP, SHORT
+from reslab.experiments.recipes import PAPER_CIFAR, PAPER_CIFAR_WARM_UP, SHORT, WARMED_UP
 
 Scale = Literal["embedded", "cifar"]
-WARMED_UP: Final = ("cifar-resnet110", "cifar-resnet1202")  # section 4.2: 110 warms up, 1202 "as described above"
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,21 @@ class Reproduction:
         """One experiment a network and seed, seeds outermost.
 
         Raises:
-            SpecError: ``only`` names a network that is not part of it.
+            SpecError: ``only`` names a network that is not part of it, or a seed is none.
         """
         for name in only:
             if name not in self.models:
                 raise SpecError(unknown(f"network of {self.name}", name, self.models))
         return [
-            Experiment(model=ModelSpec(name=model, width=self.width), data=self.data, recipe=self.how(model), seed=seed)
+            Experiment.parse(
+                {
+                    "model": ModelSpec(name=model, width=self.width),
+                    "data": self.data,
+                    "recipe": self.how(model),
+                    "seed": seed,
+                },
+                self.name,
+            )
             for seed in seeds
             for model in self.models
             if not only or model in only

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import DataName, Experiment, ModelSpec
-from reslab.core.units import duration_text
+from reslab.core.units import counted, duration_text
 from reslab.experiments.bench.pictures import random_pictures
 from reslab.experiments.bench.steps import own_step
 from reslab.experiments.bench.timing import Turn, once, waiting_for
 from reslab.experiments.inputs import SMALL_TEST_BATCH, Feed
+from reslab.experiments.memory import release_memory, within_memory
 from reslab.experiments.names import describe
 from reslab.experiments.networks import blueprint, build
 from reslab.experiments.session import begin
@@ -73,16 +74,17 @@ class Estimate:
         return sum(self.seconds)
 
     def __str__(self) -> str:
-        runs = f"{len(self.seconds)} run{'s' if len(self.seconds) != 1 else ''}"
+        runs = counted(len(self.seconds), "run")
         if self.model is None:
             return f"{runs}, no step left to make"
         hours = self.total / 3600
         time = f"{hours:,.0f} h" if hours >= 10 else duration_text(self.total)
-        return f"{runs}, {self.steps:,} steps: about {time} here (measured: {self.rate:,.0f} images/s of {self.model})"
+        measured = f"measured: {self.rate:,.0f} images/s of {self.model}"
+        return f"{runs}, {counted(self.steps, 'step')}: about {time} here ({measured})"
 
 
 def estimate(
-    experiments: Sequence[Experiment], device: torch.device, done: Sequence[int] = (), engine: str = "auto"
+    experiments: Sequence[Experiment], device: torch.device, done: Sequence[int] = (), *, recompute: bool = False
 ) -> Estimate:
     """What ``experiments`` cost on ``device``, one after the other; takes a few seconds and draws no global chance.
 
@@ -93,10 +95,11 @@ def estimate(
         experiments: on small pictures.
         device: where they would be carried out.
         done: the steps that each has done already; empty: none of them has any.
-        engine: as for a run.
+        recompute: with activation checkpointing.
 
     Raises:
         SpecError: the experiments are on photographs, or cannot be carried out on this device.
+        TrainingError: not even the cheapest of them fits into the device's memory; the line says what would.
     """
     past = done or [0] * len(experiments)
     for experiment in experiments:
@@ -108,7 +111,8 @@ def estimate(
     if not waiting:
         return Estimate((0.0,) * len(experiments), 0, None, 0.0)
     least = min(waiting, key=lambda place: sizes[place])
-    speed = measure(experiments[least], device, engine)
+    speed = measure(experiments[least], device, recompute=recompute)
+    release_memory(device)
     seconds = tuple(map(partial(seconds_left, speed), experiments, past, sizes))
     rate = speed.training / (PASSES * sizes[least])
     return Estimate(seconds, sum(left), describe(experiments[least].model), rate)
@@ -154,21 +158,29 @@ def forward_cost(model: ModelSpec, data: DataName) -> int:
     return sum(found)
 
 
-def measure(experiment: Experiment, device: torch.device, engine: str = "auto") -> Speed:
+def measure(experiment: Experiment, device: torch.device, *, recompute: bool = False) -> Speed:
     """Time the steps and tests of ``experiment``, as a run makes them, on random pictures.
+
+    Args:
+        experiment: on small pictures.
+        device: where it would be carried out.
+        recompute: with activation checkpointing.
 
     Raises:
         SpecError: it cannot be carried out on this device.
+        TrainingError: it does not fit into the device's memory.
     """
     recipe, form = experiment.recipe, SETS[experiment.data]
     pictures = random_pictures(max(recipe.batch, SMALL_TEST_BATCH), form.side, form.classes, form.channels)
     net = build(experiment.model, form.classes)
+    net.checkpoint_activations(on=recompute)
     session = begin(net, pictures, recipe, Feed(device))
     session.net.train()
     ready = next(session.inputs.training(pictures, recipe, seed=0, consumed=0, feed=session.feed))
-    step = own_step(session.training, ready, recipe.bn_group, session.precision, session.engine(engine))
     wait = waiting_for(device)
-    trained, tested = _timed(once(step, wait)), _timed(once(partial(session.test, pictures), wait))
+    with within_memory(session, describe(experiment.model)):
+        step = own_step(session.training, ready, recipe.bn_group, session.precision, session.engine("auto"))
+        trained, tested = _timed(once(step, wait)), _timed(once(partial(session.test, pictures), wait))
     size = forward_cost(experiment.model, experiment.data)
     return Speed(PASSES * size * recipe.batch / trained, size * len(pictures) / tested)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reslab.core.errors import DataError, RunError, SpecError
+from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
@@ -77,11 +77,15 @@ class Job:
         check_workers(self.workers)
         if self.checkpoint_every < 1:
             raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
+        if self.compiled and self.activation_checkpointing:
+            raise SpecError(
+                "--compile chooses itself what is kept for the backward pass: no --activation-checkpointing"
+            )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``result`` of a finished run, or the ``signal`` that stopped it after ``step``."""
+    """``result`` of a finished run; the ``signal`` that came, if any: where there is no result it stopped the run."""
 
     result: Record | None
     signal: int | None
@@ -157,7 +161,10 @@ class _Execution:
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
-        changed = self._go_on(found) if found else []
+        try:
+            changed = self._go_on(found) if found else []
+        except KeyError as error:
+            raise CheckpointError(f"{found and found.path / 'state.json'} does not say {error}") from None
         for note in self.copies:
             self.notify.warned(note)
         self._note_environment(run, changed)
@@ -170,11 +177,12 @@ class _Execution:
             with noted_signals() as stop:
                 watch = self._watch(run, stop)
                 with within_memory(self.session, describe(self.experiment.model)):
-                    signal = advance(self.session, self.train, self.experiment.seed, watch, self.engine)
-                result = None if signal is not None else self._finish(run)
+                    stopped = advance(self.session, self.train, self.experiment.seed, watch, self.engine)
+                result = None if stopped is not None else self._finish(run)
+                came = stop()
         finally:
             self.notify.ended()
-        return Outcome(result and {**result, "directory": str(run.path)}, signal, training.step)
+        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step)
 
     def _watch(self, run: RunDirectory, stop: Callable[[], int | None]) -> Watch:
         def record(line: Record) -> None:
@@ -233,7 +241,7 @@ class _Execution:
         return {**environment(self.session.feed.device, self.session.precision), "engine": engine}
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
-        noted = run.environment()
+        noted = _noted(run)
         if noted is None or not self.session.training.step:
             said = {"place": self.source.place, **({"warnings": self.copies} if self.copies else {})}
             noted = {**self._environment(), "data": {**self._data(), **said}, "resumed": []}
@@ -276,7 +284,15 @@ def weights_generator(seed: int) -> torch.Generator:
 def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -> Reading:
     """A folder that was searched for this run is not searched again, once there is something to go on from."""
     settings = experiment.recipe.photographs or Photographs()
-    before = RunDirectory.open(job.out).environment() if (job.out / "spec.json").exists() else None
+    before = _noted(RunDirectory.open(job.out)) if (job.out / "spec.json").exists() else None
     begun = bool(checkpoint.steps(job.out / "checkpoints"))
-    same = begun and before is not None and before["data"]["place"] == source.place
+    same = begun and before is not None and before["data"].get("place") == source.place
     return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
+
+
+def _noted(run: RunDirectory) -> Record | None:
+    """What the run's environment was, where it has begun."""
+    noted = run.environment()
+    if noted is not None and not (isinstance(noted.get("data"), dict) and isinstance(noted.get("resumed"), list)):
+        raise RunError(f"{run.path / 'environment.json'} is damaged: it does not say what the run is of")
+    return noted

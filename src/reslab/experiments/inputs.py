@@ -12,6 +12,7 @@ from torch import Tensor
 from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
 from reslab.core.listening import unheard
+from reslab.core.units import counted
 from reslab.data.decode import decode
 from reslab.data.loader import CropBatch, centre_crops, ordered_batches, training_batches, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
@@ -291,4 +292,4 @@ def _photographs(pictures: Dataset) -> PhotoFolder:
 
 
 def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[2]} pixels in {shape[0]} channel{'s' if shape[0] > 1 else ''}"
+    return f"{shape[1]}x{shape[2]} pixels in {counted(shape[0], 'channel')}"

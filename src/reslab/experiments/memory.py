@@ -145,5 +145,11 @@ def _room_for_momentum(session: Session) -> list[Tensor]:
 def _release(session: Session) -> None:
     """Give back gradients, and what torch keeps for later."""
     session.net.zero_grad(set_to_none=True)
-    if session.feed.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory(session.feed.device)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what torch keeps of the device's memory for later."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()

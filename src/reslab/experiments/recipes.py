@@ -56,7 +56,7 @@ RECIPES: Final[dict[str, NamedRecipe]] = {
     ),
     "paper-cifar-warm-up": NamedRecipe(
         PAPER_CIFAR_WARM_UP,
-        "the same for ResNet-110: rate 0.01 until the training error is below 80 %",
+        "the same for ResNet-110 and ResNet-1202: rate 0.01 until the training error is below 80 %",
     ),
     "paper-imagenet": NamedRecipe(
         PAPER_IMAGENET, "section 3.4: 600,000 steps of 256, rate 0.1 divided by 10 at 150k and 300k, BN groups of 32"
@@ -71,6 +71,13 @@ DEFAULT_RECIPES: Final[dict[DataName, str]] = {
     "cifar100": "paper-cifar",
     "folder": "photographs",
 }
+WARMED_UP: Final = ("cifar-resnet110", "cifar-resnet1202")  # section 4.2: 110 warms up, 1202 "as described above"
+
+
+def usual_recipe(data: DataName, model: str | None) -> str:
+    """The name of the recipe that is taken for ``model`` on ``data`` where none is named."""
+    usual = DEFAULT_RECIPES[data]
+    return "paper-cifar-warm-up" if usual == "paper-cifar" and model in WARMED_UP else usual
 
 
 def named_recipe(name: str) -> Recipe:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from reslab.analysis.responses import responses
+from reslab.core.errors import DataError, RunError
 from reslab.core.listening import unheard
 from reslab.core.rundir import RunDirectory
 from reslab.data.source import find_data
@@ -15,22 +16,27 @@ RESPONSES: Final = "responses.json"
 
 
 def keep_responses(run: RunDirectory, data: str, device: str) -> None:
-    """Measure the responses of ``run``'s network on the test pictures (Figure 7), unless that was done.
+    """Measure the responses of ``run``'s network on its test pictures (Figure 7), unless that was done.
 
     Args:
-        run: a finished run; its newest checkpoint is measured.
+        run: a finished run with its last checkpoint.
         data: what ``--data`` says.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        DataError: there are no such pictures, or the network does not take them.
+        DataError: there are no such pictures, or they are not those that the run was tested on.
+        RunError: the network of the last step is not there any more.
         StorageError: they could not be written.
     """
     if (run.path / RESPONSES).exists():
         return
     home = choose_device(device)
-    network = trained(read_weights(run.path, unheard), home)
-    pictures = find_data(data).read("val")
+    network, steps = trained(read_weights(run.path, unheard), home), run.experiment.recipe.steps
+    if network.step != steps:
+        raise RunError(f"{run.path} has no whole checkpoint of step {steps:,}, only of step {network.step:,}")
+    pictures, noted = find_data(data).read("val"), (run.environment() or {}).get("data")
+    if not isinstance(noted, dict) or noted.get("val") != pictures.digest:
+        raise DataError(f"{data} holds other test pictures than those that {run.path} was tested on")
     views = network.inputs.views(pictures, Feed(home))
     found = responses(network.net, (view.images for view in views))
     kept = {

@@ -1,10 +1,10 @@
 """A network, pictures and a recipe brought together: what `fit`, `evaluate` and a run directory's execution share."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, Generic
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from reslab.experiments.resident import Engine, choose_engine
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
 from reslab.training.graph import Update, recorded
-from reslab.training.loop import Watch
+from reslab.training.loop import B, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, autocast, resolve_precision
@@ -57,9 +57,13 @@ class Session:
         return self.training.window.read(self.training.step, self.recipe.batch).count
 
     def engine(self, asked: str) -> Engine:
-        """How updates are made where ``asked`` is what ``--engine`` says; see `choose_engine`."""
+        """How updates are made where ``asked`` is what ``--engine`` says; see `choose_engine`.
+
+        Of networks that are not reslab's nobody knows whether they can be recorded: ``auto`` does not try.
+        """
         resident = isinstance(self.inputs, SmallInputs) and not self.feed.workers
-        return choose_engine(asked, self.feed.device, resident=resident)
+        foreign = asked == "auto" and not isinstance(self.net, ResNet)
+        return choose_engine("eager" if foreign else asked, self.feed.device, resident=resident)
 
     def test(self, pictures: Dataset, precision: Resolved = "fp32") -> Scores:
         """Scores of one view of every picture."""
@@ -89,21 +93,39 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
     return Session(training, inputs, recipe, feed, resolve_precision(recipe.precision, feed.device))
 
 
+@dataclass(frozen=True)
+class Course(Generic[B]):
+    """How a session's updates are made.
+
+    Args:
+        begin: the batches of a seed after so many consumed samples, or what they are made from.
+        update: makes one update from one of them.
+    """
+
+    begin: Callable[[int, int], Iterator[B]]
+    update: Callable[[B], tuple[Tensor, Tensor]]
+
+
+def course(session: Session, pictures: Dataset, engine: Engine) -> Course[Any]:
+    """The course of ``session`` on ``pictures``: of batches, or of draws that a recorded update makes into batches."""
+    training, recipe, inputs, feed = session.training, session.recipe, session.inputs, session.feed
+    update = partial(train_step, training, group=recipe.bn_group, precision=session.precision)
+    if engine == "eager":
+        return Course(lambda seed, consumed: inputs.training(pictures, recipe, seed, consumed, feed), update)
+    assert isinstance(inputs, SmallInputs)
+    resident = inputs.resident(pictures, feed.device)
+    return Course(partial(resident.draws, recipe), _Recording(training, lambda draws: update(resident(draws))))
+
+
 def advance(session: Session, pictures: Dataset, seed: int, watch: Watch, engine: Engine) -> int | None:
     """Train to the recipe's end or to a signal, which is returned.
 
     Raises:
         TrainingError: the loss is not finite.
     """
-    training, recipe, inputs, feed = session.training, session.recipe, session.inputs, session.feed
-    update = partial(train_step, training, group=recipe.bn_group, precision=session.precision)
-    consumed = training.step * recipe.batch
-    if engine == "eager":
-        return run_loop(training, inputs.training(pictures, recipe, seed, consumed, feed), recipe, update, watch)
-    assert isinstance(inputs, SmallInputs)
-    resident = inputs.resident(pictures, feed.device)
-    replayed = _Recording(training, lambda draws: update(resident(draws)))
-    return run_loop(training, resident.draws(recipe, seed, consumed), recipe, replayed, watch)
+    training, recipe = session.training, session.recipe
+    ahead = course(session, pictures, engine)
+    return run_loop(training, ahead.begin(seed, training.step * recipe.batch), recipe, ahead.update, watch)
 
 
 class _Recording:

@@ -12,6 +12,7 @@ from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.names import Name, describe, parse_name
 from reslab.report.labels import shown
 from reslab.report.responses import Responses, read_responses
+from reslab.report.sound import require_sound
 
 DATA_TITLES = {"embedded": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 UNNAMED = "photographs"
@@ -124,10 +125,20 @@ def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
     """Read runs, each once, in the order plain before residual, shallow before deep, then by seed.
 
     Raises:
-        RunError: a run is not finished, or a file of it is damaged.
+        RunError: a run is not finished, a file of it is damaged, or two are of the same experiment and pictures: such
+            runs are no two seeds.
     """
     read = [_read(run) for run in {run.path.resolve(): run for run in runs}.values()]
+    _refuse_copies(read)
     return sorted(read, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+
+
+def _refuse_copies(runs: Sequence[FinishedRun]) -> None:
+    met: dict[tuple[str, str], FinishedRun] = {}
+    for run in runs:
+        other = met.setdefault((run.experiment.digest(), run.comparable), run)
+        if other is not run:
+            raise RunError(f"{other.directory} and {run.directory} are one experiment, of one seed: take one of them")
 
 
 def _read(run: RunDirectory) -> FinishedRun:
@@ -135,6 +146,7 @@ def _read(run: RunDirectory) -> FinishedRun:
     if result is None or not metrics:
         done = metrics[-1]["step"] if metrics else 0
         raise RunError(f"{run.path} is not finished: step {done} of {run.experiment.recipe.steps}")
+    require_sound(run, result, metrics)
     read = FinishedRun(str(run.path), run.experiment, result, metrics, run.environment() or {})
     layers = read.name.depth - 1 if read.basic_cifar else None  # all weighted layers but the classifier
     return replace(read, measured=read_responses(run.path, layers, run.experiment.recipe.steps))

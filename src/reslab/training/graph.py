@@ -1,6 +1,7 @@
 """A whole update as one CUDA graph: recorded once, replayed with one launch where there were hundreds."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 
 import torch
@@ -27,19 +28,16 @@ def recorded(training: Training, update: Update[Parts], example: Parts) -> Updat
     keep_on_device(training.optimizer)
     held = type(example)(*(part.clone() for part in example))
     before = [tensor.clone() for tensor in _state(training)]
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(REHEARSALS):
-            update(held)
-    torch.cuda.current_stream().wait_stream(aside)
-    training.optimizer.zero_grad(set_to_none=True)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss, errors = update(held)
-    with torch.no_grad():
-        for tensor, value in zip(_state(training), before, strict=True):
-            tensor.copy_(value)
+    try:
+        _rehearse(partial(update, held))
+        training.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            loss, errors = update(held)
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(_state(training), before, strict=True):
+                tensor.copy_(value)
 
     def replay(batch: Parts) -> tuple[Tensor, Tensor]:
         for place, part in zip(held, batch, strict=True):
@@ -50,9 +48,18 @@ def recorded(training: Training, update: Update[Parts], example: Parts) -> Updat
     return replay
 
 
+def _rehearse(update: Callable[[], object]) -> None:
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(REHEARSALS):
+            update()
+    torch.cuda.current_stream().wait_stream(aside)
+
+
 def _state(training: Training) -> Iterator[Tensor]:
     """Every tensor that an update changes."""
-    yield from training.net.state_dict().values()
+    yield from (*training.net.parameters(), *training.net.buffers())
     yield from (training.optimizer.state[parameter][MOMENTUM] for parameter in _optimised(training))
     yield training.halted
 

@@ -1,15 +1,13 @@
 """Training: a bare eager step, our step, our whole loop with its data and a loop with a standard loader, in turn."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Final
-
-from torch import Tensor
+from typing import Any, Final
 
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
-from reslab.data.draws import AHEAD, Draws
+from reslab.data.draws import AHEAD
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
@@ -29,13 +27,12 @@ from reslab.experiments.bench.steps import (
 )
 from reslab.experiments.bench.timing import Row, Turn, compare, drain, interleave, once, rate, steady, waiting_for
 from reslab.experiments.environment import choose_device, environment
-from reslab.experiments.inputs import Feed, SmallInputs
+from reslab.experiments.inputs import Feed
 from reslab.experiments.networks import build
-from reslab.experiments.session import begin, cores, workers_for
-from reslab.training.graph import recorded
-from reslab.training.loop import B, Watch, fit
+from reslab.experiments.session import begin, cores, course, workers_for
+from reslab.training.loop import Watch, fit
 from reslab.training.precision import Resolved
-from reslab.training.step import Batch, train_step
+from reslab.training.step import Batch
 
 ENDLESS: Final = 10**9  # steps
 SEED: Final = 0
@@ -93,6 +90,7 @@ class _Bench:
         self.session = begin(build(spec, len(pictures.classes)), pictures, self.recipe, feed)
         self.session.net.train()
         self.engine = self.session.engine("auto")
+        self.course = course(self.session, pictures, self.engine)
         self.wait = waiting_for(feed.device)
         self.least = AHEAD if feed.device.type == "cuda" else 1
         self.rival = bare_update(build(spec, len(pictures.classes)).to(feed.device))
@@ -112,7 +110,7 @@ class _Bench:
         ready = self.ready(self.asked.batch)
         bare = bare_training(self.rival, ready.images, ready.labels)
         steps: dict[str, Turn] = {name: once(self.step(self.asked.batch, name), self.wait) for name in tried}
-        loops = {"data": self._whole_loop()}
+        loops = {"data": self._whole_loop}
         if isinstance(self.pictures, Pictures):
             loops["standard"] = partial(self._standard_loop, self.pictures)
         return {"eager": once(bare, self.wait), **steps, **loops}
@@ -129,28 +127,16 @@ class _Bench:
             in_memory=isinstance(self.pictures, Pictures),
         )
 
-    def _whole_loop(self) -> Turn:
-        """The loop with its data as training makes it; see `reslab.experiments.session.advance`."""
-        training, inputs = self.session.training, self.session.inputs
-        update = partial(train_step, training, group=self.recipe.bn_group, precision=self.session.precision)
-        if self.engine == "eager":
-            return partial(self._timed, partial(self._stream, self.feed.workers, self.asked.batch), update)
-        assert isinstance(inputs, SmallInputs)
-        resident = inputs.resident(self.pictures, self.feed.device)
+    def _whole_loop(self) -> float:
+        """The loop with its data as training makes it."""
 
-        def drawn() -> Generator[Draws, None, None]:
-            yield from resident.draws(self.recipe, SEED, 0)
+        def begun() -> Generator[Any, None, None]:
+            yield from self.course.begin(SEED, 0)
 
-        replayed = recorded(training, lambda draws: update(resident(draws)), next(drawn()))
-        return partial(self._timed, drawn, replayed)
+        def loop(stream: Iterator[Any]) -> None:
+            fit(self.session.training, stream, self.recipe, self.course.update, Watch())
 
-    def _timed(
-        self, begin: Callable[[], Generator[B, None, None]], update: Callable[[B], tuple[Tensor, Tensor]]
-    ) -> float:
-        def loop(stream: Iterator[B]) -> None:
-            fit(self.session.training, stream, self.recipe, update, Watch())
-
-        with closing(begin()) as stream:
+        with closing(begun()) as stream:
             return steady(stream, self.feed.workers, loop, self.wait, self.least)
 
     def _standard_loop(self, pictures: Pictures) -> float:

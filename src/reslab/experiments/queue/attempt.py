@@ -24,10 +24,10 @@ def attempt(task: Task, notify: Notify) -> Ending:
     except Exception as error:  # one run's bug or lack of memory is no reason to give up the others
         note(task.notices, {"traceback": traceback.format_exc()})
         return Ending("failed", f"{type(error).__name__}: {error} ({task.notices} has the traceback)", 1)
-    if outcome.signal is not None:
+    if outcome.signal is not None and outcome.result is None:
         why = f"stopped by {signal.Signals(outcome.signal).name}, and saved after step {outcome.step:,}"
         return Ending("stopped", why, 1, outcome.signal)
-    return Ending("done")
+    return Ending("done", signal=outcome.signal)
 
 
 class Noted(Notify):

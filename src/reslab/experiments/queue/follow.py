@@ -1,5 +1,6 @@
 """What runs do, read from their files: the same for every place where they may run. Only what is new is read."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from reslab.core.rundir import Record
+from reslab.core.rundir import Record, is_line
 from reslab.experiments.queue.task import Task
 
 State = Literal["waiting", "running", "restarted", "stopped", "done", "failed"]
@@ -35,10 +36,9 @@ class Tail:
         whole = data[: data.rfind(b"\n") + 1]
         self.read += len(whole)
         for line in whole.splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+            with contextlib.suppress(ValueError):
+                if isinstance(value := json.loads(line), dict):
+                    yield value
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Followed:
     def __post_init__(self) -> None:
         self.metrics, self.notices = Tail(self.task.job.out / "metrics.jsonl"), Tail(self.task.notices)
         self.before: Record = {"step": 0, "seconds": 0.0}
-        for line in self.metrics.lines():
+        for line in self._lines():
             self._take(line)
         self.before = self.line or self.before
         self.since = self.step
@@ -70,7 +70,7 @@ class Followed:
 
     def new_lines(self) -> Iterator[Record]:
         """Lines of metrics for steps that were not seen before; a run that was killed makes some of them again."""
-        for line in self.metrics.lines():
+        for line in self._lines():
             if line["step"] > self.step:
                 self._take(line)
                 yield line
@@ -83,6 +83,9 @@ class Followed:
                 self.state = "running" if self.attempts == 1 else "restarted"
             self.since = notice.get("begun", self.since)
             yield notice
+
+    def _lines(self) -> Iterator[Record]:
+        return (line for line in self.metrics.lines() if is_line(line) and isinstance(line.get("seconds"), float))
 
     def _take(self, line: Record) -> None:
         kept = {key: self.line[key] for key in ("test_error",) if key in self.line}

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Self
 import torch
 
 from reslab.core.files import storing
+from reslab.core.process import ending_text
 from reslab.core.rundir import Record
 from reslab.experiments.queue.follow import Tail
 from reslab.experiments.queue.task import ATTEMPTS, Ending, Task, threads_each
@@ -30,7 +30,7 @@ class Processes:
     """At most ``jobs`` runs at a time.
 
     Each process has cores//jobs threads, unless OMP_NUM_THREADS says otherwise; the number is recorded in the run and
-    decides a result's last bits. Where ``--device auto`` finds several CUDA devices the processes take turns on them. A
+    decides a result's last bits. Where no number of a CUDA device is named and there are several, runs take turns. A
     process that dies without a word is started again, twice at most; its run goes on from the newest checkpoint.
     """
 
@@ -100,7 +100,7 @@ class Processes:
         return child
 
     def _device(self, task: Task, slot: int) -> str | None:
-        return f"cuda:{slot % self.devices}" if task.job.device == "auto" and self.devices > 1 else None
+        return f"cuda:{slot % self.devices}" if task.job.device in ("auto", "cuda") and self.devices > 1 else None
 
     def _ending(self, child: _Child, code: int) -> Ending | None:
         """How it ended, or None where it has to be started again."""
@@ -113,10 +113,5 @@ class Processes:
             return Ending("stopped")
         if child.attempts < ATTEMPTS:
             return None
-        why = f"its process died {ATTEMPTS} times, last by {_named(code)}; {child.task.log} has its last words"
+        why = f"its process died {ATTEMPTS} times, last by {ending_text(code)}; {child.task.log} has its last words"
         return Ending("failed", why, 1)
-
-
-def _named(code: int) -> str:
-    known = {number.value: number.name for number in signal.Signals}
-    return known.get(-code, f"signal {-code}") if code < 0 else f"exit code {code}"

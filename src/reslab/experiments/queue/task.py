@@ -80,7 +80,10 @@ def tasks_for(experiments: Sequence[Experiment], folders: Sequence[Path], job: J
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: ``stopped`` by a ``signal``, or ``failed``, and then ``why`` and as which exit code."""
+    """How a run ended: ``failed``, and then ``why`` and as which exit code; the ``signal`` that came, if any.
+
+    A run that a signal did not stop any more, because it was at its end, is ``done``.
+    """
 
     state: Literal["done", "stopped", "failed"]
     why: str = ""
