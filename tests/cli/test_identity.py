@@ -113,8 +113,8 @@ def test_scores_that_could_not_be_kept_are_refused_before_a_picture_is_tested(
     monkeypatch.setattr("reslab.experiments.testing.one_view", lambda *_: pytest.fail("pictures were tested"))
     (tmp_path / "file").write_text("x")
     done = reslab("evaluate", trained, "--data", photos, "--out", tmp_path / "file" / "scores")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot write" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{tmp_path / 'file'} is a file, not a directory" in done.stderr
 
 
 def test_weights_for_small_pictures_are_not_for_photographs_nor_the_other_way(

@@ -115,7 +115,9 @@ def test_epochs_become_steps(reslab: Command, tmp_path: Path) -> None:
     assert resolved["recipe"]["bn_group"] == 100
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_line_it_prints_goes_on(
     reslab: Command, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

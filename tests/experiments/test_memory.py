@@ -82,7 +82,7 @@ ASKED = "cifar-resnet14, width 8 in groups of 64, batch 64, does not fit into th
     ("between", "recomputed", "says"),
     [
         ("32-64", "kept", "--activation-checkpointing would (it changes no number), or --bn-group 32"),
-        ("16-32", "recomputed", "--bn-group 16 would"),
+        pytest.param("16-32", "recomputed", "--bn-group 16 would", marks=pytest.mark.slow),
     ],
 )
 def test_a_real_allocator_that_refuses_is_answered_by_what_really_fits(

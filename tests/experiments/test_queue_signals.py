@@ -49,7 +49,7 @@ def saved(out: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("number", "send"),
     [
-        (signal.SIGINT, os.killpg),
+        pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, os.kill, marks=pytest.mark.slow),
     ],
