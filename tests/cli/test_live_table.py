@@ -6,7 +6,7 @@ from rich.console import Console
 
 from reslab.cli.live_table import LiveTable, PlainTable, audience, table
 from reslab.core.experiment import Experiment, ModelSpec, Recipe
-from reslab.experiments.execute import Job
+from reslab.experiments.job import Job
 from reslab.experiments.queue.attempt import note
 from reslab.experiments.queue.follow import Followed, look
 from reslab.experiments.queue.task import tasks_for

@@ -12,7 +12,8 @@ from reslab.core.contract import Contract
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
-from reslab.experiments.execute import Job, Outcome, execute
+from reslab.experiments.execute import execute
+from reslab.experiments.job import Job, Outcome
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint

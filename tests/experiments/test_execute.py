@@ -18,7 +18,7 @@ from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
 from reslab.evaluation.scores import read_scores
 from reslab.experiments import environment, execute
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 

@@ -17,8 +17,9 @@ from reslab.core.errors import DataError
 from reslab.core.experiment import Experiment, ModelSpec, Start
 from reslab.data.loader import training_crops
 from reslab.data.source import PictureFolder
-from reslab.experiments.execute import Job, Outcome, _Execution, weights_generator
+from reslab.experiments.execute import _Execution, weights_generator
 from reslab.experiments.fine_tune import fill, tune
+from reslab.experiments.job import Job, Outcome
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
 from reslab.experiments.weights import Weights, read_weights

@@ -12,7 +12,7 @@ import torch
 
 from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.names import architecture_of
 from reslab.experiments.weights import Weights, read_weights
 

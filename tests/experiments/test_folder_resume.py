@@ -15,7 +15,7 @@ from reslab.core.experiment import Experiment
 from reslab.data import chance, source
 from reslab.data.index import read_index
 from reslab.data.source import PictureFolder
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

@@ -18,7 +18,7 @@ from reslab.core.rundir import RunDirectory
 from reslab.data.index import read_index
 from reslab.data.source import PictureFolder
 from reslab.evaluation.scores import read_scores
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 

@@ -17,7 +17,7 @@ from reslab.core.rundir import RunDirectory
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part
 from reslab.evaluation.scores import read_scores
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

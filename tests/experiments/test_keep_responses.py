@@ -9,7 +9,7 @@ from reslab.core.errors import DataError, RunError
 from reslab.core.rundir import RunDirectory
 from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.responses import keep_responses
 
 Splits = dict[Split, Pictures]

@@ -14,7 +14,7 @@ import pytest
 from reslab.core.errors import DataError, RunError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Recipe
 from reslab.core.rundir import RunDirectory
-from reslab.experiments.execute import Job
+from reslab.experiments.job import Job
 from reslab.experiments.notify import Notify
 from reslab.experiments.queue.attempt import attempt, note
 from reslab.experiments.queue.drive import drive

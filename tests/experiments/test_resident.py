@@ -15,8 +15,8 @@ from reslab.core.experiment import Augmentation, Experiment, Recipe
 from reslab.data.draws import Draws
 from reslab.data.pictures import Pictures
 from reslab.experiments.environment import choose_device
-from reslab.experiments.execute import Outcome
 from reslab.experiments.inputs import Feed, SmallInputs
+from reslab.experiments.job import Outcome
 from reslab.experiments.networks import build
 from reslab.experiments.resident import choose_engine
 from reslab.experiments.session import Session, advance, begin

@@ -11,7 +11,7 @@ import torch
 from reslab.core.experiment import Experiment
 from reslab.data import chance, draws
 from reslab.data.draws import training_draws
-from reslab.experiments.execute import Outcome
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint

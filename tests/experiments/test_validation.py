@@ -9,8 +9,8 @@ import torch
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.data.pictures import Pictures, Split, set_aside
-from reslab.experiments.execute import Outcome
 from reslab.experiments.inputs import Feed
+from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 from reslab.experiments.testing import trained
 from reslab.experiments.weights import read_weights

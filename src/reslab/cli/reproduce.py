@@ -120,7 +120,7 @@ def reproduce(
 
 
 def _tasks(planned: list[Experiment], folder: Path, data: str, how: HowFlags) -> "list[Task]":
-    from reslab.experiments.execute import Job
+    from reslab.experiments.job import Job
     from reslab.experiments.queue.task import tasks_for
 
     job = Job(data=data, out=folder, **how.of_each_run())

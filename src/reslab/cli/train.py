@@ -54,7 +54,8 @@ def train(
         json: print one JSON document.
     """
     from reslab.data.source import find_data
-    from reslab.experiments.execute import Job, execute
+    from reslab.experiments.execute import execute
+    from reslab.experiments.job import Job
 
     source = find_data(data)
     begun = start or StartFlags()

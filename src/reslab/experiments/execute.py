@@ -1,26 +1,24 @@
 """One experiment in one run directory: begun, stopped, resumed, finished; every stage starts from what is on disk."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
+from reslab.core.errors import CheckpointError, DataError, RunError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
 from reslab.data.official import copy_note
 from reslab.data.pictures import Pictures, set_aside
-from reslab.data.pool import check_workers
 from reslab.data.source import Reading, Source, find_data
 from reslab.experiments.environment import choose_device, differences, environment
 from reslab.experiments.examine import Examiner
 from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
 from reslab.experiments.inputs import Inputs
+from reslab.experiments.job import Job, Outcome
 from reslab.experiments.keep import INDICES, Kept, keep_indices, store_scores
 from reslab.experiments.memory import within_memory
 from reslab.experiments.names import architecture_of, describe
@@ -28,7 +26,7 @@ from reslab.experiments.networks import build
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import advance, begin, feed_for
-from reslab.experiments.weights import Weights, facts_of_weights, fingerprint
+from reslab.experiments.weights import facts_of_weights, fingerprint
 from reslab.models.architecture import Architecture
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
@@ -40,58 +38,6 @@ from reslab.training.state import facts_of, parts_of, restore
 from reslab.training.step import Training
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """How a run is carried out. None of it changes a number, but another device or engine changes the last bits.
-
-    Args:
-        data: what ``--data`` says.
-        out: the run directory.
-        resume: go on where the run stopped; afresh where there is nothing yet.
-        strict: refuse to resume where threads, processor or versions differ, instead of warning.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
-        weights: what to begin from, where the experiment begins from trained weights; a run that has a checkpoint goes
-            on without.
-        engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed on a CUDA device.
-        compiled: pass through the network as torch.compile makes it; another device, another gain, and not always one.
-        activation_checkpointing: keep one tensor a block for the backward pass and compute the others again.
-        checkpoint_every: steps between checkpoints.
-        keep: checkpoints to retain.
-    """
-
-    data: str
-    out: Path
-    resume: bool = False
-    strict: bool = False
-    device: str = "auto"
-    workers: int | None = None
-    weights: Weights | None = None
-    engine: str = "auto"
-    compiled: bool = False
-    activation_checkpointing: bool = False
-    checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        check_workers(self.workers)
-        if self.checkpoint_every < 1:
-            raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
-        if self.compiled and self.activation_checkpointing:
-            raise SpecError(
-                "--compile chooses itself what is kept for the backward pass: no --activation-checkpointing"
-            )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """``result`` of a finished run; the ``signal`` that came, if any: where there is no result it stopped the run."""
-
-    result: Record | None
-    signal: int | None
-    step: int
-
-
 def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     """Carry ``experiment`` out in ``job.out``.
 
@@ -101,10 +47,8 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
         StorageError: something could not be written.
     """
     device = choose_device(job.device)
-    source = find_data(job.data)
+    source = source_for(experiment, job.data)
     _check_start(experiment, job)
-    if source.name != experiment.data:
-        raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
     if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
         if not job.resume:
             raise RunError(f"{job.out} holds this run, finished; take another --out, or --resume to see its result")
@@ -113,6 +57,19 @@ def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
     run = RunDirectory.create(job.out, experiment)
     with run.exclusive():
         return execution.carry_out(run)
+
+
+def source_for(experiment: Experiment, data: str) -> Source:
+    """What ``data`` says, as ``--data`` does.
+
+    Raises:
+        DataError: there are no pictures there.
+        RunError: they are not those that ``experiment`` is on.
+    """
+    source = find_data(data)
+    if source.name != experiment.data:
+        raise RunError(f"the experiment needs {experiment.data}; --data {data} is {source.name}")
+    return source
 
 
 def _check_start(experiment: Experiment, job: Job) -> None:

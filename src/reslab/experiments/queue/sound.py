@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from reslab.core.errors import RunError
 from reslab.core.files import require_writable
 from reslab.core.rundir import RunDirectory
-from reslab.data.source import Reading, find_data
+from reslab.data.source import Reading
 from reslab.experiments.environment import choose_device
-from reslab.experiments.execute import weights_generator
+from reslab.experiments.execute import source_for, weights_generator
 from reslab.experiments.networks import build
 from reslab.experiments.notify import Notify
 from reslab.experiments.queue.task import Task
@@ -26,9 +25,7 @@ def require_sound(tasks: Sequence[Task], *, here: bool = True) -> None:
     """
     experiment, job = tasks[0].experiment, tasks[0].job
     device = choose_device(job.device) if here or job.device not in ("auto", "cuda") else None
-    source = find_data(job.data)
-    if source.name != experiment.data:
-        raise RunError(f"the experiment needs {experiment.data}; --data {job.data} is {source.name}")
+    source = source_for(experiment, job.data)
     require_writable(job.out)
     for task in tasks:
         if task.job.out.exists():

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import Record, RunDirectory
-from reslab.experiments.execute import Job
+from reslab.experiments.job import Job
 from reslab.training import checkpoint
 
 ATTEMPTS: Final = 3  # processes that one run may cost
