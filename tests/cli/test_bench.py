@@ -50,13 +50,13 @@ def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command,
         "step against bare eager fp32 NCHW",
         "step with data against bare eager fp32 NCHW",
         "step with data against step alone",
-        "whole loop against eager fp32 with a standard loader",
+        "whole loop against eager fp32 with a standard loader of 2 workers",
     ]
     assert {row["model"] for row in found["rows"]} == {"cifar-resnet8"}
     assert found["advice"]["precision"] == "fp32"
     assert found["advice"]["batch"] in (4, 8, 16)
     assert found["advice"]["workers"] >= 0
-    settings = {"kind": "train", "model": "cifar-resnet8", "batch": 8, "bn_group": 8, "data": None, "workers": 0}
+    settings = {"kind": "train", "model": "cifar-resnet8", "batch": 8, "bn_group": 8, "data": None, "workers": None}
     assert found["settings"] == settings
 
 

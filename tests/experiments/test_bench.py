@@ -340,7 +340,7 @@ def test_training_is_measured_against_a_standard_loader_in_the_same_rounds() -> 
     asked = Asked(model="cifar-resnet8", batch=8, rounds=2, precision="fp32", workers=0, bn_group=4)
     found = bench_train(asked, said.append)
     rows = {row.name: row for row in found.rows}
-    loop = rows["whole loop against eager fp32 with a standard loader"]
+    loop = rows["whole loop against eager fp32 with a standard loader of 0 workers"]
     assert list(rows)[:3] == [
         "step against bare eager fp32 NCHW",
         "step with data against bare eager fp32 NCHW",

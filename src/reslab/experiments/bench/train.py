@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
+from reslab.core.units import counted
 from reslab.data.draws import AHEAD
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
@@ -67,7 +68,7 @@ def bench_train(asked: Asked, note: Note) -> Report:
             "batch": asked.batch,
             "bn_group": bench.recipe.bn_group,
             "data": None if asked.data is None else pictures.name,
-            "workers": workers,
+            "workers": asked.workers,
         },
     )
 
@@ -140,7 +141,7 @@ class _Bench:
             return steady(stream, self.feed.workers, loop, self.wait, self.least)
 
     def _standard_loop(self, pictures: Pictures) -> float:
-        workers = STANDARD_WORKERS if self.asked.workers is None else self.asked.workers
+        workers = standard_workers(self.asked)
         with closing(standard_batches(pictures, self.asked.batch, workers, self.feed.device)) as stream:
             return steady(stream, workers, partial(train_on, update=self.rival), self.wait, self.least)
 
@@ -154,6 +155,11 @@ class _Bench:
         yield from self.session.inputs.training(self.pictures, recipe, seed=SEED, consumed=0, feed=feed)
 
 
+def standard_workers(asked: Asked) -> int:
+    """Processes of the rival's loader."""
+    return STANDARD_WORKERS if asked.workers is None else asked.workers
+
+
 def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[float]]) -> list[Row]:
     own, data, eager = times[tried[0]], times["data"], times["eager"]
     compared = [
@@ -163,5 +169,6 @@ def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[
         *((f"step in {tried[0]} against step in {other}", own, times[other]) for other in tried[1:]),
     ]
     if "standard" in times:
-        compared.append(("whole loop against eager fp32 with a standard loader", data, times["standard"]))
+        loader = f"a standard loader of {counted(standard_workers(asked), 'worker')}"
+        compared.append((f"whole loop against eager fp32 with {loader}", data, times["standard"]))
     return [compare(name, asked.model, asked.batch, ours, rival) for name, ours, rival in compared]
