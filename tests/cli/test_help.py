@@ -29,15 +29,8 @@ FLAGS = {
     },
     "reproduce": {
         *("--scale", "--data", "--seed", "--seeds", "--only", "--steps", "--out", "--device", "--workers"),
-        *(
-            "--checkpoint-every",
-            "--activation-checkpointing",
-            "--dry-run",
-            "--json",
-            "--jobs",
-            "--on",
-            "--paper-points",
-        ),
+        *("--checkpoint-every", "--activation-checkpointing", "--dry-run", "--json", "--jobs", "--on"),
+        "--paper-points",
     },
     "predict": {
         *("--top", "--figure", "--precision", "--device", "--workers", "--json"),

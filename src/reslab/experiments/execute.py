@@ -118,10 +118,12 @@ class _Execution:
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
-        try:
-            changed = self._go_on(found) if found else []
-        except KeyError as error:
-            raise CheckpointError(f"{found and found.path / 'state.json'} does not say {error}") from None
+        changed: list[str] = []
+        if found:
+            try:
+                changed = self._go_on(found)
+            except KeyError as error:
+                raise CheckpointError(f"{found.path / 'state.json'} does not say {error}") from None
         for note in self.copies:
             self.notify.warned(note)
         self._note_environment(run, changed)
