@@ -57,6 +57,12 @@ def test_the_axis_is_the_papers_until_responses_leave_it(runs: list[FinishedRun]
     assert high > 5.0
 
 
+def test_layers_are_whole_numbers(runs: list[FinishedRun]) -> None:
+    for axes in draw_figure7(runs[:1]).axes:
+        assert len(axes.get_xticks()) > 4
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
 def test_the_papers_points_lie_on_the_sorted_curves(runs: list[FinishedRun]) -> None:
     above, below = draw_figure7(runs, paper_points=True).axes
     marks = {str(line.get_markeredgecolor()): line for line in below.lines if line.get_marker() == "o"}

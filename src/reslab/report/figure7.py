@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from reslab.core.paper.readings import STD_READING, figure7
 from reslab.report.curves import HOLLOW, colour_of, hollow
@@ -58,6 +59,7 @@ def _dress(above: Axes, below: Axes, stds: dict[str, list[float]]) -> None:
     low = LIMITS[0] if min(values) >= LIMITS[0] else max(0.0, min(values) - room)
     above.set_ylim(low, LIMITS[1] if max(values) <= LIMITS[1] else max(values) + room)
     above.set_xlim(0, max(map(len, stds.values())) + 1)
+    above.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _legend(axes: Axes, *, paper_points: bool) -> list[Line2D]:
