@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Schedule,
         WarmUp,
     )
+    from reslab.core.heap import keep_freed_memory
     from reslab.core.rundir import RunDirectory
     from reslab.data.photographs import PhotoFolder
     from reslab.data.pictures import Pictures
@@ -72,6 +73,7 @@ _HOMES = {
     "cifar_resnet": "models.resnet",
     "evaluate": "experiments.api",
     "fit": "experiments.api",
+    "keep_freed_memory": "core.heap",
     "load": "data.source",
     "load_weights": "experiments.pretrained",
     "plain101": "models.named",
@@ -115,6 +117,7 @@ __all__ = [
     "cifar_resnet",
     "evaluate",
     "fit",
+    "keep_freed_memory",
     "load",
     "load_weights",
     "plain18",

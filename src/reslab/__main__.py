@@ -4,10 +4,12 @@ import io
 import sys
 
 from reslab.cli.app import run
+from reslab.core.heap import keep_freed_memory
 
 
 def main() -> None:
     """Run the command line and exit with its code; a terminal that lacks a letter shows its number."""
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

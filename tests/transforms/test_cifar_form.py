@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +75,22 @@ def test_the_mean_of_many_bright_pictures_does_not_overflow_or_round() -> None:
     pixels = torch.full((100_001, 1, 1, 2), 255, dtype=torch.uint8)
     pixels[0] = 0
     assert per_pixel_mean(pixels).flatten().tolist() == [torch.tensor(255 * 100_000 / 100_001).item()] * 2
+
+
+MEAN_OF_CIFAR = """
+import resource, torch
+from reslab.transforms.cifar import per_pixel_mean
+pixels = torch.full((50_000, 3, 32, 32), 7, dtype=torch.uint8)
+per_pixel_mean(pixels[:1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+per_pixel_mean(pixels)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pixels.nbytes)
+"""
+
+
+def test_the_mean_of_cifar_takes_less_memory_than_its_pictures() -> None:
+    done = subprocess.run([sys.executable, "-c", MEAN_OF_CIFAR], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.5
 
 
 def test_grey_becomes_three_equal_channels_without_a_copy() -> None:

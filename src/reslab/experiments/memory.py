@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import TrainingError
+from reslab.core.heap import hand_back
 from reslab.experiments.session import Session
 from reslab.models.network import ResNet
 from reslab.training.optimizer import MOMENTUM
@@ -143,13 +144,15 @@ def _room_for_momentum(session: Session) -> list[Tensor]:
 
 
 def _release(session: Session) -> None:
-    """Give back gradients, and what torch keeps for later."""
+    """Give back gradients, and what is kept for later."""
     session.net.zero_grad(set_to_none=True)
     release_memory(session.feed.device)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what torch keeps of the device's memory for later."""
+    """Give back what is kept of the device's memory for later."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()
+    else:
+        hand_back()

@@ -16,6 +16,7 @@ import torch
 
 from reslab.core.errors import RunError, SpecError
 from reslab.core.files import storing
+from reslab.core.heap import keep_freed_memory
 from reslab.core.rundir import Record
 from reslab.experiments.queue.attempt import Noted, attempt
 from reslab.experiments.queue.follow import Tail
@@ -120,6 +121,7 @@ def carry_out_there(order: Record, threads: int, marker: Marker) -> Record:
         return asdict(Ending("failed", _DIED, 1))  # Ray itself does not count those that it ends for want of memory
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     return asdict(attempt(task, Noted(task.notices)))
 
 
