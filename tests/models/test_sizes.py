@@ -11,7 +11,13 @@ from reslab.models.resnet import ResNet, cifar_resnet, resnet
 from reslab.models.shortcuts import Kind, projections
 from reslab.models.sizes import Size, size_of
 
-ROWS = [pytest.param(key, marks=pytest.mark.slow) if "1202" in key else key for key in published("sizes")]
+
+def deep(key: str) -> bool:
+    """The deepest are counted in the fast tests with option B alone."""
+    return "1202" in key or (any(depth in key for depth in ("101-", "110-", "152-")) and "-B" not in key)
+
+
+ROWS = [pytest.param(key, marks=pytest.mark.slow if deep(key) else ()) for key in published("sizes")]
 
 
 def built(key: str) -> tuple[ResNet, int]:

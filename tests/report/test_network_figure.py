@@ -35,6 +35,8 @@ DRAWN: tuple[tuple[str, ShortcutKind | None], ...] = (
     ("cifar-resnet20", None),
     ("cifar-resnet110", None),
 )
+SLOWER = ("resnet101", "plain152", "cifar-resnet110")
+READ = [pytest.param(*one, marks=pytest.mark.slow if one[0] in SLOWER else ()) for one in DRAWN]
 
 
 @functools.cache
@@ -44,6 +46,7 @@ def stages_of(name: str, shortcut: ShortcutKind | None) -> tuple[StageAnatomy, .
     return dissect(trace(net, INPUT_SIZES[parse_name(name).family]))
 
 
+@functools.cache
 def drawn(name: str, shortcut: ShortcutKind | None = None) -> tuple[Figure, Axes]:
     figure = network_figure(name, NOTES, stages_of(name, shortcut), INPUT_SIZES[parse_name(name).family])
     FigureCanvasAgg(figure).draw()
@@ -107,7 +110,7 @@ def test_a_plain_network_has_no_shortcuts_and_nothing_to_explain() -> None:
     assert not {"identity", "projection: 1x1 convolution"} & set(texts(axes))
 
 
-@pytest.mark.parametrize(("name", "shortcut"), DRAWN)
+@pytest.mark.parametrize(("name", "shortcut"), READ)
 def test_every_network_fits_one_page(name: str, shortcut: ShortcutKind | None) -> None:
     figure, axes = drawn(name, shortcut)
     assert figure.get_figwidth() <= A4[0]
@@ -119,7 +122,7 @@ def test_every_network_fits_one_page(name: str, shortcut: ShortcutKind | None) -
         assert page.contains(box.x1, box.y1), text.get_text()
 
 
-@pytest.mark.parametrize(("name", "shortcut"), DRAWN)
+@pytest.mark.parametrize(("name", "shortcut"), READ)
 def test_no_text_lies_on_another_or_on_a_box_that_is_not_its_own(name: str, shortcut: ShortcutKind | None) -> None:
     _, axes = drawn(name, shortcut)
     places = [text.get_window_extent() for text in axes.texts]
