@@ -45,6 +45,22 @@ def tasks_of(folder: Path, *experiments: Experiment, **job: Any) -> list[Task]:
     return tasks_for(experiments, places, Job(data="embedded", out=folder, workers=0, **job))
 
 
+def test_a_run_that_goes_on_is_estimated_in_the_precision_it_began_with(tmp_path: Path, small: Experiment) -> None:
+    [task] = tasks_of(tmp_path, small.but({"recipe": {"precision": "auto"}}))
+    assert task.ahead() == task.experiment
+    run = RunDirectory.create(task.job.out, task.experiment)
+    run.write("environment.json", {"precision": "bf16"})
+    assert task.ahead() == task.experiment
+    (run.checkpoints / "step-7").mkdir(parents=True)
+    assert task.ahead() == task.experiment.but({"recipe": {"precision": "bf16"}})
+    run.write("environment.json", {})
+    assert task.ahead() == task.experiment
+    (run.path / "environment.json").write_text("{")
+    assert task.ahead() == task.experiment
+    [fixed] = tasks_of(tmp_path, small)
+    assert fixed.ahead() == small
+
+
 def numbers_of(run: Path) -> dict[str, Any]:
     weights = run / "checkpoints" / f"step-{STEPS}" / "model.safetensors"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -164,7 +164,7 @@ def _announce(tasks: "list[Task]", how: HowFlags) -> None:
     ahead: object = f"{counted(len(tasks), 'run')}, {counted(sum(task.steps for task in tasks) - sum(saved), 'step')}"
     if how.on == "local" and done < len(tasks):
         again = how.activation_checkpointing
-        ahead = estimate([task.experiment for task in tasks], choose_device(how.device), saved, recompute=again)
+        ahead = estimate([task.ahead() for task in tasks], choose_device(how.device), saved, recompute=again)
     say(f"{ahead}; {done} finished already")
 
 

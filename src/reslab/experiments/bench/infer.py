@@ -1,4 +1,4 @@
-"""Inference: a bare eager forward pass and ours, in turn, on pictures that lie ready."""
+"""Inference: ours here and a bare eager forward pass in a process of its own, in turn, on pictures that lie ready."""
 
 from functools import partial
 
@@ -7,7 +7,9 @@ import torch
 from reslab.core.experiment import ModelSpec
 from reslab.evaluation.scores import View, score
 from reslab.experiments.bench.advice import infer_advice
+from reslab.experiments.bench.apart import Apart
 from reslab.experiments.bench.asked import Asked, Note, Report
+from reslab.experiments.bench.pictures import noise
 from reslab.experiments.bench.steps import Untimed, bare_inference, batches, measured_step, precisions
 from reslab.experiments.bench.timing import Turn, compare, interleave, once, waiting_for
 from reslab.experiments.environment import choose_device, environment
@@ -28,15 +30,15 @@ def bench_infer(asked: Asked, note: Note) -> Report:
     ours = build(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
     def make(batch: int, precision: Resolved) -> Untimed:
-        images = ready(batch, side, device).contiguous(memory_format=torch.channels_last)
+        images = noise(batch, side, device).contiguous(memory_format=torch.channels_last)
         view = View(images, torch.zeros(batch, dtype=torch.int64), torch.arange(batch))
         return partial(score, ours, [view], batch, autocast(device, precision))
 
     tried = precisions(asked.precision, device, note)
     note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {asked.rounds} rounds")
-    bare = bare_inference(build(spec).to(device), ready(asked.batch, side, device))
     sides: dict[str, Turn] = {name: once(make(asked.batch, name), wait) for name in tried}
-    times = interleave({"eager": once(bare, wait), **sides}, asked.rounds)
+    with Apart(partial(_rival_sides, asked, side)) as rival:
+        times = interleave({**rival.sides, **sides}, asked.rounds)
     rates = batches(make, tried[0], asked, wait, note)
     names = {"eager": "inference against bare eager fp32 NCHW"}
     names |= {other: f"inference in {tried[0]} against inference in {other}" for other in tried[1:]}
@@ -49,6 +51,7 @@ def bench_infer(asked: Asked, note: Note) -> Report:
     )
 
 
-def ready(batch: int, side: int, device: torch.device) -> torch.Tensor:
-    """Noise of ``side`` pixels squared: float32 (B, 3, side, side)."""
-    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+def _rival_sides(asked: Asked, side: int) -> dict[str, Turn]:
+    device = choose_device(asked.device)
+    bare = bare_inference(build(ModelSpec(name=asked.model)).to(device), noise(asked.batch, side, device))
+    return {"eager": once(bare, waiting_for(device))}

@@ -36,3 +36,8 @@ def random_pictures(count: int, side: int, classes: int, channels: int = 3) -> P
     pixels = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, generator=source)
     labels = torch.randint(classes, (count,), generator=source)
     return Pictures("random pictures", "train", pixels, labels, tuple(map(str, range(classes))))
+
+
+def noise(batch: int, side: int, device: torch.device) -> torch.Tensor:
+    """What a network takes, of ``side`` pixels squared: float32 (B, 3, side, side)."""
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)

@@ -1,6 +1,8 @@
-"""The whole loop's rival: torch's own loader over single samples, as anybody would write it with torch and numpy."""
+"""Training's rivals, as anybody would write them with torch and numpy: a bare step, and torch's loader before it."""
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -9,12 +11,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, get_worker_info
 
+from reslab.core.experiment import ModelSpec
 from reslab.data.pictures import Pictures
-from reslab.experiments.bench.steps import Update
+from reslab.experiments.bench.asked import Asked
+from reslab.experiments.bench.pictures import noise, pictures_for
+from reslab.experiments.bench.steps import Update, bare_training, bare_update
+from reslab.experiments.bench.timing import Turn, least_for, once, steady, waiting_for
+from reslab.experiments.environment import choose_device
+from reslab.experiments.networks import build
 
 PAD: Final = 4  # zero pixels on each side, section 4.2
 SEED: Final = 0
 ENDLESS: Final = 10**9  # samples: no epoch ends while it is timed, which is generous to the rival
+WORKERS: Final = 2  # of its loader, where none are asked for
+
+
+def standard_workers(asked: Asked) -> int:
+    """Processes of the rival's loader."""
+    return WORKERS if asked.workers is None else asked.workers
+
+
+def rival_sides(asked: Asked, side: int) -> dict[str, Turn]:
+    """``eager``, the bare step on a batch that lies ready; on small pictures also ``standard``, its loop with a loader.
+
+    Args:
+        asked: network, batch, pictures, workers and device.
+        side: pixels of the pictures that the network takes.
+
+    Raises:
+        ReslabError: as `pictures_for` does.
+    """
+    device, pictures = choose_device(asked.device), pictures_for(asked)
+    update = bare_update(build(ModelSpec(name=asked.model), len(pictures.classes)).to(device))
+    labels = torch.randint(len(pictures.classes), (asked.batch,), generator=torch.Generator().manual_seed(SEED))
+    ready = bare_training(update, noise(asked.batch, side, device), labels.to(device))
+    sides: dict[str, Turn] = {"eager": once(ready, waiting_for(device))}
+    if isinstance(pictures, Pictures):
+        sides["standard"] = partial(_loop, asked, pictures, device, update)
+    return sides
+
+
+def _loop(asked: Asked, pictures: Pictures, device: torch.device, update: Update) -> float:
+    workers = standard_workers(asked)
+    with closing(standard_batches(pictures, asked.batch, workers, device)) as stream:
+        return steady(stream, workers, partial(train_on, update=update), waiting_for(device), least_for(device))
 
 
 class Samples(Dataset[tuple[Tensor, int]]):

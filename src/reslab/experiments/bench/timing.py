@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import torch
 
+from reslab.data.draws import AHEAD as DRAWN_AHEAD
+
 T = TypeVar("T")
 Name = TypeVar("Name", bound=Hashable)
 Turn = Callable[[], float]
@@ -40,6 +42,11 @@ def waiting_for(device: torch.device) -> Wait:
             torch.cuda.synchronize(device)
 
     return wait
+
+
+def least_for(device: torch.device) -> int:
+    """Batches to time in a row on ``device``: where draws are copied ahead, as many as are copied together."""
+    return DRAWN_AHEAD if device.type == "cuda" else 1
 
 
 def once(step: Callable[[], object], wait: Wait) -> Turn:

@@ -1,4 +1,4 @@
-"""Training: a bare eager step, our step, our whole loop with its data and a loop with a standard loader, in turn."""
+"""Training: our step and our whole loop with its data here, their rivals in a process of their own, in turn."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -8,25 +8,27 @@ from typing import Any, Final
 
 from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
 from reslab.core.units import counted
-from reslab.data.draws import AHEAD
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
 from reslab.experiments.bench.advice import Reading, train_advice
+from reslab.experiments.bench.apart import Apart
 from reslab.experiments.bench.asked import Asked, Note, Report, fewer, group_for
 from reslab.experiments.bench.pictures import pictures_for
-from reslab.experiments.bench.standard import standard_batches, train_on
-from reslab.experiments.bench.steps import (
-    RATE,
-    Untimed,
-    bare_training,
-    bare_update,
-    batches,
-    measured_step,
-    own_step,
-    precisions,
+from reslab.experiments.bench.standard import rival_sides, standard_workers
+from reslab.experiments.bench.steps import RATE, Untimed, batches, measured_step, own_step, precisions
+from reslab.experiments.bench.timing import (
+    Row,
+    Turn,
+    compare,
+    drain,
+    interleave,
+    least_for,
+    once,
+    rate,
+    steady,
+    waiting_for,
 )
-from reslab.experiments.bench.timing import Row, Turn, compare, drain, interleave, once, rate, steady, waiting_for
 from reslab.experiments.environment import choose_device, environment
 from reslab.experiments.inputs import Feed
 from reslab.experiments.networks import build
@@ -37,7 +39,6 @@ from reslab.training.step import Batch
 
 ENDLESS: Final = 10**9  # steps
 SEED: Final = 0
-STANDARD_WORKERS: Final = 2  # of the rival's loader, where none are asked for
 
 
 def bench_train(asked: Asked, note: Note) -> Report:
@@ -53,7 +54,8 @@ def bench_train(asked: Asked, note: Note) -> Report:
     bench = _Bench(asked, pictures, Feed(device, workers, note), tried[0])
     groups = f"batch {asked.batch} in groups of {bench.recipe.bn_group}"
     note(f"{asked.model}, {groups}, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
-    times = interleave(bench.sides(tried), asked.rounds)
+    with Apart(partial(rival_sides, asked, bench.session.inputs.side)) as rivals:
+        times = interleave({**rivals.sides, **bench.sides(tried)}, asked.rounds)
     sizes = batches(bench.step, tried[0], asked, bench.wait, note)
     reading = bench.reading()
     step = measured_step({name: times[name] for name in tried}, sizes, asked.batch, device)
@@ -74,7 +76,7 @@ def bench_train(asked: Asked, note: Note) -> Report:
 
 
 class _Bench:
-    """Our session, from which all steps and streams are made, and the rival beside it."""
+    """Our session, from which all steps and streams are made."""
 
     def __init__(self, asked: Asked, pictures: Dataset, feed: Feed, precision: Resolved) -> None:
         self.asked, self.pictures, self.feed = asked, pictures, feed
@@ -93,8 +95,6 @@ class _Bench:
         self.engine = self.session.engine("auto")
         self.course = course(self.session, pictures, self.engine)
         self.wait = waiting_for(feed.device)
-        self.least = AHEAD if feed.device.type == "cuda" else 1
-        self.rival = bare_update(build(spec, len(pictures.classes)).to(feed.device))
 
     def ready(self, batch: int) -> Batch:
         """The first batch, as the network takes it."""
@@ -107,14 +107,9 @@ class _Bench:
         return own_step(self.session.training, self.ready(batch), group, precision, self.engine)
 
     def sides(self, tried: tuple[Resolved, ...]) -> dict[str, Turn]:
-        """The rival, our step in each precision, our loop with data in the first, and the rival's where it has one."""
-        ready = self.ready(self.asked.batch)
-        bare = bare_training(self.rival, ready.images, ready.labels)
+        """Our step in each precision, and our loop with data in the first."""
         steps: dict[str, Turn] = {name: once(self.step(self.asked.batch, name), self.wait) for name in tried}
-        loops = {"data": self._whole_loop}
-        if isinstance(self.pictures, Pictures):
-            loops["standard"] = partial(self._standard_loop, self.pictures)
-        return {"eager": once(bare, self.wait), **steps, **loops}
+        return {**steps, "data": self._whole_loop}
 
     def reading(self) -> Reading:
         """The loader alone, in one process and with all workers."""
@@ -138,12 +133,7 @@ class _Bench:
             fit(self.session.training, stream, self.recipe, self.course.update, Watch())
 
         with closing(begun()) as stream:
-            return steady(stream, self.feed.workers, loop, self.wait, self.least)
-
-    def _standard_loop(self, pictures: Pictures) -> float:
-        workers = standard_workers(self.asked)
-        with closing(standard_batches(pictures, self.asked.batch, workers, self.feed.device)) as stream:
-            return steady(stream, workers, partial(train_on, update=self.rival), self.wait, self.least)
+            return steady(stream, self.feed.workers, loop, self.wait, least_for(self.feed.device))
 
     def _read(self, workers: int) -> float:
         with closing(self._stream(workers, self.asked.batch)) as stream:
@@ -153,11 +143,6 @@ class _Bench:
         recipe = self.recipe.but({"batch": batch, "bn_group": batch})
         feed = replace(self.feed, workers=workers)
         yield from self.session.inputs.training(self.pictures, recipe, seed=SEED, consumed=0, feed=feed)
-
-
-def standard_workers(asked: Asked) -> int:
-    """Processes of the rival's loader."""
-    return STANDARD_WORKERS if asked.workers is None else asked.workers
 
 
 def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[float]]) -> list[Row]:

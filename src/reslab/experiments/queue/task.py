@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from reslab.core.errors import RunError
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.job import Job
@@ -52,6 +54,16 @@ class Task:
         """The step from which the run would go on."""
         newest = checkpoint.steps(self.job.out / "checkpoints")[:1]
         return self.steps if self.result() else sum(newest)
+
+    def ahead(self) -> Experiment:
+        """The experiment as its run goes on: in the precision that was chosen when it began."""
+        noted: Record | None = None
+        if self.saved():
+            with suppress(RunError):  # a damaged one is the run's own to name
+                noted = RunDirectory.open(self.job.out).environment()
+        if self.experiment.recipe.precision != "auto" or noted is None or "precision" not in noted:
+            return self.experiment
+        return self.experiment.but({"recipe": {"precision": noted["precision"]}})
 
     def order(self, device: str | None = None) -> Record:
         """The task as plain JSON, with absolute paths.
