@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Augmentation, Experiment, Recipe
 from reslab.data.draws import Draws
+from reslab.data.loader import training_batches
 from reslab.data.pictures import Pictures
 from reslab.experiments.environment import choose_device
 from reslab.experiments.inputs import Feed, SmallInputs
@@ -22,7 +23,8 @@ from reslab.experiments.resident import choose_engine
 from reslab.experiments.session import Session, advance, begin
 from reslab.training.graph import recorded
 from reslab.training.loop import Watch
-from reslab.training.optimizer import keep_on_device, set_rate
+from reslab.training.optimizer import decay_groups, keep_on_device, set_rate
+from reslab.training.schedule import learning_rate
 from reslab.training.step import Batch, train_step
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
 
@@ -74,6 +76,42 @@ def losses(session: Session, engine: Any) -> list[float]:
     lines: list[dict[str, Any]] = []
     advance(session, coloured(), 5, Watch(record=lines.append), engine)
     return [line["loss"] for line in lines]
+
+
+def plain_losses(tiny: Experiment) -> list[float]:
+    """Of 50 steps as anybody would write them: NCHW, fp32, torch's plain SGD, crops and mirror images by hand."""
+    pictures, recipe = coloured(), session_on(tiny, optim={"lr": 0.01}).recipe
+    net = build(tiny.model, 10, torch.Generator().manual_seed(1))
+    decayed, free = decay_groups(net, recipe.optim)
+    groups = [{"params": decayed, "weight_decay": recipe.optim.weight_decay}, {"params": free}]
+    optimizer = torch.optim.SGD(groups, recipe.optim.lr, recipe.optim.momentum, foreach=False, fused=False)
+    mean, found = pictures.pixels.double().mean(dim=0).float(), list[float]()
+    for batch in training_batches(pictures, batch=16, steps=50, seed=5, augment=recipe.augment):
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = learning_rate(recipe, len(found), None)
+        padded = nn.functional.pad(batch.pixels - mean, (4, 4, 4, 4))
+        places = zip(padded, batch.corners.tolist(), batch.mirrored.tolist(), strict=True)
+        crops = [(image[:, top : top + 12, left : left + 12], mirrored) for image, (top, left), mirrored in places]
+        images = torch.stack([crop.flip(2) if mirrored else crop for crop, mirrored in crops])
+        passes = zip(images.split(8), batch.labels.split(8), strict=True)
+        halves = [nn.functional.cross_entropy(net(given), labels, reduction="sum") / 16 for given, labels in passes]
+        loss = torch.stack(halves).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("fp32", 1e-5), ("bf16", 5e-3)])
+def test_a_processor_s_fast_path_follows_a_plain_loop_for_50_steps_and_repeats_itself(
+    tiny: Experiment, precision: str, rounding: float
+) -> None:
+    fast, again = (session_on(tiny, precision=precision, optim={"lr": 0.01}) for _ in range(2))
+    for session in (fast, again):
+        losses(session, "eager")
+    assert torch.equal(fast.training.window.losses, again.training.window.losses)
+    assert len(set(fast.training.window.losses.tolist())) == 50
+    assert fast.training.window.losses.tolist() == pytest.approx(plain_losses(tiny), rel=rounding)
 
 
 def test_an_update_that_reads_rate_and_momentum_from_tensors_is_the_plain_one(tiny: Experiment) -> None:
