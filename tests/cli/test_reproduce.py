@@ -213,7 +213,7 @@ def test_where_memory_does_not_suffice_one_line_says_what_would(
     reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise torch.OutOfMemoryError
+        raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr("reslab.experiments.cost.own_step", refuse)
     monkeypatch.setattr("reslab.experiments.memory.fits", lambda _session, _group, recompute=False: recompute)

@@ -222,3 +222,29 @@ def test_what_is_no_run_is_refused(reslab: Command, tmp_path: Path, finished: Pa
     shutil.copytree(finished, broken)
     (broken / "result.json").unlink()
     assert "is not finished: step 6 of 6" in reslab("claims", broken).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "reslab: memory ran out: this process may have no more\n"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (RuntimeError("std::bad_alloc"), "reslab: memory ran out: std::bad_alloc\n"),
+    ],
+)
+def test_memory_that_runs_out_before_training_is_one_line(
+    reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str | None
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("reslab.experiments.execute.build", refuse)
+    words = ("train", "--model", "cifar-resnet8", "--data", "embedded", "--steps", 2, "--out", tmp_path / "run")
+    if says is None:
+        with pytest.raises(RuntimeError, match="shapes"):
+            reslab(*words)
+    else:
+        done = reslab(*words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith(says)
+    assert not (tmp_path / "run").exists()

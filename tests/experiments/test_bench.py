@@ -204,7 +204,7 @@ def test_a_batch_that_does_not_fit_is_left_out_and_named() -> None:
     def make(batch: int, _precision: str) -> Callable[[], None]:
         def step() -> None:
             if batch > 3:
-                raise torch.OutOfMemoryError
+                raise torch.OutOfMemoryError("CUDA out of memory.")
 
         return step
 

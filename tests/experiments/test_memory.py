@@ -12,7 +12,7 @@ from reslab.core.experiment import ModelSpec, Recipe
 from reslab.experiments import memory
 from reslab.experiments.bench.pictures import random_pictures
 from reslab.experiments.inputs import Feed
-from reslab.experiments.memory import advice, can_recompute, fits, ran_out, within_memory
+from reslab.experiments.memory import advice, can_recompute, fits, within_memory
 from reslab.experiments.networks import build
 from reslab.experiments.session import Session, begin
 
@@ -190,29 +190,6 @@ def test_other_errors_pass_through(session: Session, greedy: Greedy) -> None:
         fits(session, 8)
     with within_memory(session, "net"):
         pass
-
-
-@pytest.mark.parametrize(
-    ("error", "answer"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), True),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
-            True,
-        ),
-        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
-        (RuntimeError("could not create a primitive"), True),
-        (
-            RuntimeError("could not create a primitive descriptor for a convolution forward propagation primitive"),
-            False,
-        ),
-        (MemoryError(), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_what_says_that_memory_ran_out_is_recognised(error: Exception, answer: bool) -> None:  # noqa: FBT001
-    assert ran_out(error) is answer
 
 
 def test_activation_checkpointing_is_not_advised_where_it_is_on_or_has_no_effect(session: Session) -> None:

@@ -6,7 +6,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter
 
 from reslab._version import __version__
-from reslab.core.errors import ReslabError, one_line
+from reslab.core.errors import ReslabError, one_line, ran_out
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -69,5 +69,10 @@ def run(arguments: list[str]) -> int:
         return 1
     except OSError as error:
         print(f"reslab: {one_line(error)}", file=sys.stderr)
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        print(f"reslab: memory ran out: {one_line(error) or 'this process may have no more'}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0

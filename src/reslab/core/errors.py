@@ -1,8 +1,13 @@
 """The errors a user can meet: one clear line each, and the exit code that goes with it."""
 
 import difflib
+import re
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MEMORY_ENDS: Final = re.compile(  # by torch's allocators, by C++, and by oneDNN on a processor
+    "can't allocate memory|not enough memory|out of memory|bad_alloc|could not create a (memory|primitive(?! desc))"
+)
 
 
 class ReslabError(ValueError):
@@ -53,6 +58,13 @@ class EvaluationError(ReslabError):
     """A test that did not count every picture exactly once."""
 
     exit_code = 1
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether ``error`` says that a device, or this process, has no more memory to give."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and MEMORY_ENDS.search(str(error)) is not None
+    )
 
 
 def one_line(error: object) -> str:

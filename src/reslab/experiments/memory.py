@@ -1,6 +1,5 @@
 """A device whose memory runs out: what was asked for, and what would fit, found by trying."""
 
-import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,24 +8,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from reslab.core.errors import TrainingError
+from reslab.core.errors import TrainingError, ran_out
 from reslab.core.heap import hand_back
 from reslab.experiments.session import Session
 from reslab.models.network import ResNet
 from reslab.training.optimizer import MOMENTUM
 from reslab.training.step import Batch, gradients
 
-SAID: Final = re.compile(  # by torch's allocators, by C++, and by oneDNN on a processor
-    "can't allocate memory|not enough memory|out of memory|bad_alloc|could not create a (memory|primitive(?! desc))"
-)
 LEAST: Final = 2  # pictures a group: the statistics of one may be none
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether ``error`` says that a device, or this process, has no more memory to give."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and SAID.search(str(error)) is not None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reslab.core.errors import ran_out
 from reslab.core.experiment import Precision
 from reslab.experiments.bench.advice import Step
 from reslab.experiments.bench.asked import Asked, Note, fewer
@@ -115,6 +116,8 @@ def _fitting(make: Make, batch: int, precision: Resolved) -> Untimed | None:
     try:
         step = make(batch, precision)
         step()
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         return None
     return step
