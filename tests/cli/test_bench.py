@@ -57,13 +57,21 @@ def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command,
     assert found["advice"]["batch"] in (4, 8, 16)
     assert found["advice"]["workers"] >= 0
     settings = {"kind": "train", "model": "cifar-resnet8", "batch": 8, "bn_group": 8, "data": None, "workers": None}
-    assert found["settings"] == settings
+    assert found["settings"] == {**settings, "rivals": "in a process of their own"}
 
 
 def test_train_ends_with_sentences(reslab: Command) -> None:
     done = reslab("bench", "train", *TINY, "--rounds", 1, "--data", "embedded", "--workers", 1)
     assert done.returncode == 0, done.stderr
-    for words in ("step with data against step alone", "limits:", "--precision", "--workers", "--batch", "n=1 rounds"):
+    for words in (
+        "step with data against step alone",
+        "limits:",
+        "--precision",
+        "--workers",
+        "--batch",
+        "n=1 rounds",
+        "rivals in a process",
+    ):
         assert words in done.stdout
     assert "reslab bench train: cifar-resnet8, batch 8" in done.stderr
 

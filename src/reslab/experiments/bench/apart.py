@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 
@@ -16,6 +16,7 @@ from reslab.core.errors import TrainingError
 from reslab.core.process import end_with, ending_text
 from reslab.experiments.bench.timing import Turn
 
+APART: Final = "in a process of their own"
 Sides = Mapping[str, Turn]
 
 

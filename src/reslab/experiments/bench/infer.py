@@ -7,7 +7,7 @@ import torch
 from reslab.core.experiment import ModelSpec
 from reslab.evaluation.scores import View, score
 from reslab.experiments.bench.advice import infer_advice
-from reslab.experiments.bench.apart import Apart
+from reslab.experiments.bench.apart import APART, Apart
 from reslab.experiments.bench.asked import Asked, Note, Report
 from reslab.experiments.bench.pictures import noise
 from reslab.experiments.bench.steps import Untimed, bare_inference, batches, measured_step, precisions
@@ -47,7 +47,7 @@ def bench_infer(asked: Asked, note: Note) -> Report:
         advice=infer_advice(measured_step({name: times[name] for name in tried}, rates, asked.batch, device)),
         rounds=asked.rounds,
         environment=environment(device, tried[0]),
-        settings={"kind": "infer", "model": asked.model, "batch": asked.batch},
+        settings={"kind": "infer", "model": asked.model, "batch": asked.batch, "rivals": APART},
     )
 
 

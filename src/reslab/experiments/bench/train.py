@@ -12,7 +12,7 @@ from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
 from reslab.experiments.bench.advice import Reading, train_advice
-from reslab.experiments.bench.apart import Apart
+from reslab.experiments.bench.apart import APART, Apart
 from reslab.experiments.bench.asked import Asked, Note, Report, fewer, group_for
 from reslab.experiments.bench.pictures import pictures_for
 from reslab.experiments.bench.standard import rival_sides, standard_workers
@@ -71,6 +71,7 @@ def bench_train(asked: Asked, note: Note) -> Report:
             "bn_group": bench.recipe.bn_group,
             "data": None if asked.data is None else pictures.name,
             "workers": asked.workers,
+            "rivals": APART,
         },
     )
 
