@@ -193,7 +193,8 @@ def test_other_threads_are_warned_of(carry_out: Session, stopped: Path) -> None:
     assert hearing.warnings == [
         "results may differ in their last bits from an unbroken run: threads was 1 and is 96",
     ]
-    assert read_json(stopped / "environment.json")["resumed"] == [{"step": 3, "changed": ["threads was 1 and is 96"]}]
+    (resumed,) = read_json(stopped / "environment.json")["resumed"]
+    assert (resumed["step"], resumed["changed"]) == (3, ["threads was 1 and is 96"])
 
 
 @pytest.mark.usefixtures("stopped", "other_threads")
@@ -207,7 +208,32 @@ def test_strictness_does_not_mind_the_same_machine(carry_out: Session, stopped: 
     hearing = Hearing()
     assert carry_out(stopped, notify=hearing, resume=True, strict=True).step == 8
     assert hearing.warnings == []
-    assert read_json(stopped / "environment.json")["resumed"] == [{"step": 3, "changed": []}]
+    noted = read_json(stopped / "environment.json")
+    code = {key: noted[key] for key in ("reslab", "revision")}
+    assert noted["resumed"] == [{"step": 3, **code, "changed": []}]
+
+
+def test_a_run_that_goes_on_with_other_code_says_so_and_names_it(
+    carry_out: Session, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = environment.environment
+    monkeypatch.setattr(execute, "environment", lambda *place: {**real(*place), "revision": "newer"})
+    before = read_json(stopped / "environment.json")["revision"]
+    carry_out(stopped, notify=(hearing := Hearing()), resume=True)
+    change = f"revision was {before} and is newer"
+    assert hearing.warnings == [f"results may differ in their last bits from an unbroken run: {change}"]
+    (resumed,) = read_json(stopped / "environment.json")["resumed"]
+    assert (resumed["revision"], resumed["changed"]) == ("newer", [change])
+
+
+def test_a_near_copy_is_noted_also_where_a_run_that_knew_nothing_of_it_goes_on(
+    carry_out: Session, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "warnings" not in read_json(stopped / "environment.json")["data"]
+    monkeypatch.setattr(execute, "copy_note", lambda pictures: f"{pictures.split}: 2 are lossy")
+    carry_out(stopped, resume=True)
+    noted = read_json(stopped / "environment.json")["data"]["warnings"]
+    assert noted == ["train: 2 are lossy", "val: 2 are lossy"]
 
 
 def test_every_resumption_is_noted_even_before_the_first_line_of_metrics(

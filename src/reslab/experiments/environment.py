@@ -14,7 +14,8 @@ from reslab._version import __version__
 from reslab.core.errors import SpecError, unknown
 from reslab.training.precision import Resolved
 
-DECIDES_BITS: Final = ("torch", "device", "processor", "capability", "threads", "precision", "engine")
+CODE: Final = ("reslab", "revision")
+DECIDES_BITS: Final = (*CODE, "torch", "device", "processor", "capability", "threads", "precision", "engine")
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 

@@ -14,7 +14,7 @@ from reslab.data import chance
 from reslab.data.official import copy_note
 from reslab.data.pictures import Pictures, set_aside
 from reslab.data.source import Reading, Source, find_data
-from reslab.experiments.environment import choose_device, differences, environment
+from reslab.experiments.environment import CODE, choose_device, differences, environment
 from reslab.experiments.examine import Examiner
 from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
 from reslab.experiments.inputs import Inputs
@@ -201,13 +201,16 @@ class _Execution:
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
         noted = _noted(run)
+        here = self._environment()
         if noted is None or not self.session.training.step:
-            said = {"place": self.source.place, **({"warnings": self.copies} if self.copies else {})}
-            noted = {**self._environment(), "data": {**self._data(), **said}, "resumed": []}
+            noted = {**here, "data": {**self._data(), "place": self.source.place}, "resumed": []}
             if self.job.weights is not None:
                 noted["weights"] = noted_start(self.job.weights, self.experiment, self.notify.warned)
+        if self.copies:
+            noted["data"]["warnings"] = self.copies
         if self.session.training.step:
-            noted["resumed"].append({"step": self.session.training.step, "changed": changed})
+            code = {key: here[key] for key in CODE}
+            noted["resumed"].append({"step": self.session.training.step, **code, "changed": changed})
         run.write("environment.json", noted)
 
     def _facts(self, run: RunDirectory) -> Record:

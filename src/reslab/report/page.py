@@ -22,9 +22,9 @@ from reslab.report.scored import read_scored
 from reslab.report.section_figures import section_figures
 from reslab.report.table import HEADINGS, rows_of
 from reslab.report.table6 import Table6, table6_of
+from reslab.report.where import where
 
 NAMED = 3  # networks and data sets in the heading; more are counted
-SHOWN = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None]) -> di
         "errors": [found for run in runs if (found := errors.get(run.directory))],
         "retested": [run.title for run in runs if errors.get(run.directory, run) is None],
         "deviations": deviations([run.experiment for run in runs]),
-        "environment": {key: first.environment.get(key) for key in SHOWN},
+        "where": where(runs),
     }
 
 

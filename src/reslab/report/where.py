@@ -1,0 +1,38 @@
+"""Where runs took place and on which copy of the pictures, in sentences."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from reslab.report.finished import FinishedRun
+
+SHOWN: Final = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
+
+
+def where(runs: Sequence[FinishedRun]) -> list[str]:
+    """Versions and machines; what else they were when a run went on; what was said of the pictures' copy."""
+    begun: dict[str, list[str]] = {}
+    for run in runs:
+        begun.setdefault(_place(run), []).append(_named(run))
+    places = [f"{place}." if len(begun) == 1 else f"{', '.join(names)}: {place}." for place, names in begun.items()]
+    return [*filter(lambda place: place != ".", places), *dict.fromkeys(line for run in runs for line in _notes(run))]
+
+
+def _place(run: FinishedRun) -> str:
+    return "; ".join(f"{key} {run.environment[key]}" for key in SHOWN if run.environment.get(key) is not None)
+
+
+def _named(run: FinishedRun) -> str:
+    return f"{run.title}, seed {run.experiment.seed}"
+
+
+def _notes(run: FinishedRun) -> Iterator[str]:
+    for entry in _listed(run.environment.get("resumed")):
+        match entry:
+            case {"step": int(step), "changed": [_, *_] as changed}:
+                yield f"{_named(run)}, went on after step {step:,}: {'; '.join(map(str, changed))}."
+    for warning in _listed(run.data_noted.get("warnings")):
+        yield f"{warning}."
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
