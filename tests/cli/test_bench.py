@@ -10,6 +10,7 @@ from PIL import Image
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Photographs
+from reslab.report.speed import speed_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,7 +58,10 @@ def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command,
     assert found["advice"]["batch"] in (4, 8, 16)
     assert found["advice"]["workers"] >= 0
     settings = {"kind": "train", "model": "cifar-resnet8", "batch": 8, "bn_group": 8, "data": None, "workers": None}
-    assert found["settings"] == {**settings, "rivals": "in a process of their own"}
+    asked = {"precision": "fp32", "device": None}
+    assert found["settings"] == {**settings, **asked, "rivals": "in a process of their own"}
+    same = "reslab bench train --model cifar-resnet8 --batch 8 --bn-group 8 --precision fp32 --rounds 3"
+    assert speed_command(found) == same
 
 
 def test_train_ends_with_sentences(reslab: Command) -> None:

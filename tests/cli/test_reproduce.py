@@ -96,6 +96,27 @@ def test_the_smallest_scale_is_taken_where_none_is_named(reslab: Command) -> Non
     assert [run["directory"] for run in plan] == [f"degradation-embedded/{model}-seed0" for model in MODELS]
 
 
+def test_what_lies_there_from_before_stays_in_the_report(reslab: Command, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "r")
+    short = ("reproduce", "degradation", "--steps", 2, "--json", "--out", tmp_path / "r", "--only")
+    foreign = ("--model", "cifar-plain8", "--width", 8, "--data", "embedded", "--steps", 2)
+    assert reslab("train", *foreign, "--out", tmp_path / "r" / "cifar-plain8-seed0").returncode == 0
+    printed = json.loads(reslab(*short, "cifar-resnet20").stdout)
+    assert [run["model"] for run in printed["runs"]] == ["cifar-resnet20", "cifar-plain20"]
+    assert printed["claims"] == json.loads((folder / "printed.json").read_text())["claims"]
+    assert "plain-8" not in (tmp_path / "r" / "report.md").read_text()
+    (tmp_path / "r" / "cifar-plain20-seed0" / "result.json").write_text("{}")
+    done = reslab(*short, "cifar-resnet20")
+    assert [run["model"] for run in json.loads(done.stdout)["runs"]] == ["cifar-resnet20"]
+    assert f"warning: {tmp_path / 'r' / 'cifar-plain20-seed0'} is left out of the report: " in done.stderr
+
+
+def test_pictures_are_set_aside_where_that_is_asked_for(reslab: Command, tmp_path: Path) -> None:
+    words = ("--only", "cifar-plain20", "--steps", 1, "--validation", 2000, "--json", "--out", tmp_path)
+    (run,) = json.loads(reslab("reproduce", "degradation", *words).stdout)["runs"]
+    assert run["validation_n"] == 2000
+
+
 def test_one_line_says_what_is_ahead(reslab: Command, folder: Path) -> None:
     said = reslab("reproduce", "degradation", *SHALLOW, "--out", folder).stderr.splitlines()
     assert said == ["2 runs, 0 steps; 2 finished already"]
@@ -228,14 +249,15 @@ def test_where_memory_does_not_suffice_one_line_says_what_would(
     assert without_clock(json.loads(again.stdout)["runs"])[0]["model"] == "cifar-plain20"
 
 
-def test_two_queues_do_not_share_a_folder(reslab: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_two_queues_do_not_share_a_folder(jobs: int, reslab: Command, tmp_path: Path) -> None:
     ready = "import sys; from pathlib import Path; from reslab.core.rundir import held_alone\n"
     hold = f"{ready}with held_alone(Path({str(tmp_path / '.queue')!r})): print(flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", hold]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path, "--jobs", 2)
+        done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path, "--jobs", jobs)
         other.kill()
     assert (done.returncode, done.stdout) == (2, "")
     assert f"another process is working on {tmp_path / '.queue'}" in done.stderr

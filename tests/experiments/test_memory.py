@@ -81,8 +81,8 @@ ASKED = "cifar-resnet14, width 8 in groups of 64, batch 64, does not fit into th
 @pytest.mark.parametrize(
     ("between", "recomputed", "says"),
     [
-        ("32-64", "kept", "--activation-checkpointing would (it changes no number), or --bn-group 32"),
-        pytest.param("16-32", "recomputed", "--bn-group 16 would", marks=pytest.mark.slow),
+        ("32-64", "kept", "--activation-checkpointing would (it changes no number), or reslab train --bn-group 32"),
+        pytest.param("16-32", "recomputed", "reslab train --bn-group 16 would", marks=pytest.mark.slow),
     ],
 )
 def test_a_real_allocator_that_refuses_is_answered_by_what_really_fits(
@@ -106,10 +106,10 @@ def needing(monkeypatch: pytest.MonkeyPatch, budget: float) -> list[tuple[int, b
 @pytest.mark.parametrize(
     ("budget", "says"),
     [
-        (20, "--activation-checkpointing would (it changes no number), or --bn-group 16"),
-        (8, "--activation-checkpointing would (it changes no number), or --bn-group 8"),
-        (2, "--bn-group 2 would"),
-        (1.9, "--activation-checkpointing with --bn-group 4 would"),
+        (20, "--activation-checkpointing would (it changes no number), or reslab train --bn-group 16"),
+        (8, "--activation-checkpointing would (it changes no number), or reslab train --bn-group 8"),
+        (2, "reslab train --bn-group 2 would"),
+        (1.9, "reslab train --activation-checkpointing --bn-group 4 would"),
         (0.4, "nor does any smaller group, down to 2 pictures"),
     ],
 )
@@ -177,7 +177,7 @@ def test_two_groups_are_passed_so_that_the_second_meets_the_first_one_s_gradient
 
 @pytest.mark.usefixtures("greedy")
 def test_a_device_s_own_error_becomes_one_line(session: Session) -> None:
-    message = r"^net in groups of 32, batch 32, does not fit into the memory of cpu: --bn-group 4 would$"
+    message = r"^net in groups of 32, batch 32, does not fit into the memory of cpu: reslab train --bn-group 4 would$"
     with pytest.raises(TrainingError, match=message), within_memory(session, "net"):
         session.net(torch.zeros(32, 3, 32, 32))
 

@@ -41,7 +41,7 @@ from reslab.experiments.queue import on_ray
 from reslab.experiments.queue.shared import Marker
 on_ray.mark = lambda folder: Marker(str(folder / "marker"), "never written")
 try:
-    on_ray.OnRay(1, Path(sys.argv[1]), "cpu")
+    on_ray.OnRay(1, 1, Path(sys.argv[1]), "cpu")
 except RunError as error:
     print(error)
 """
@@ -159,6 +159,14 @@ def test_two_nodes_give_the_numbers_of_one_process(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_every_node_has_a_run_where_nobody_says_how_many(reproduce: Command, tmp_path: Path) -> None:
+    process = reproduce(tmp_path, "--on", "ray", steps=100_000)
+    with ending(process):
+        wait_until(process, lambda: all(begun(tmp_path, run) for run in RUNS))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_worker_that_is_killed_is_replaced_and_the_run_ends_in_the_same_weights(
     reproduce: Command, local: tuple[dict[str, Any], Any], tmp_path: Path
 ) -> None:
@@ -231,9 +239,9 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, environment: di
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpecError, match=r'--on ray needs Ray: pip install "reslab\[ray\]"'):
-        OnRay(2, tmp_path, "auto")
+        OnRay(2, 2, tmp_path, "auto")
 
 
 def test_ray_hands_out_the_devices_itself(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--device cuda:1: Ray hands out the devices; take cuda"):
-        OnRay(2, tmp_path, "cuda:1")
+        OnRay(2, 2, tmp_path, "cuda:1")

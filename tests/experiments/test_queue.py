@@ -20,7 +20,7 @@ from reslab.experiments.queue.attempt import attempt, note
 from reslab.experiments.queue.drive import drive
 from reslab.experiments.queue.follow import Audience, Followed, Tail, look
 from reslab.experiments.queue.local import Processes
-from reslab.experiments.queue.on_ray import shares
+from reslab.experiments.queue.on_ray import room, shares
 from reslab.experiments.queue.shared import Marker, mark, seen
 from reslab.experiments.queue.sound import require_sound
 from reslab.experiments.queue.task import Ending, Task, read_order, tasks_for, threads_each
@@ -246,6 +246,35 @@ def test_the_time_left_is_that_of_this_session(small: Experiment, tmp_path: Path
     assert run.line["test_error"] == 50.0, "the newest test error stays in sight"
     assert [kind for kind, *_ in heard.told] == ["started", "warned", "recorded"]
     assert run.state == "running"
+
+
+def test_the_time_left_after_a_kill_is_counted_from_the_checkpoint(small: Experiment, tmp_path: Path) -> None:
+    (task,) = tasks_of(tmp_path, small)
+    metrics = task.job.out / "metrics.jsonl"
+    run, step = Followed(task), STEPS // 4
+    for begun, lines in ((0, [(step, 50.0), (2 * step, 95.0)]), (step, [(3 * step, 75.0)])):
+        for line in ({"started": 1}, {"begun": begun}):
+            note(task.notices, line)
+        for at, seconds in lines:
+            note(metrics, {"step": at, "seconds": seconds})
+        look(run, Heard())
+    assert run.left == pytest.approx((STEPS - 3 * step) * 25 / (2 * step))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "expected"),
+    [
+        ([{"CPU": 2}], "auto", 1),
+        ([{"CPU": 2}, {"CPU": 16}, {"CPU": 0}, {}], "auto", 2),
+        ([{"CPU": 0}], "auto", 1),
+        ([{"CPU": 8, "GPU": 1}, {"CPU": 64}, {"CPU": 8, "GPU": 4}], "auto", 5),
+        ([{"CPU": 8, "GPU": 4}], "cpu", 1),
+    ],
+)
+def test_a_cluster_has_room_for_a_task_on_every_gpu_or_every_node(
+    nodes: list[dict[str, float]], device: str, expected: int
+) -> None:
+    assert room(nodes, device) == expected
 
 
 @pytest.mark.parametrize(

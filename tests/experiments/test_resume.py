@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tested import on_cuda
 
 from reslab.core.experiment import Experiment
 from reslab.data import chance, draws
@@ -112,6 +113,16 @@ def test_so_does_one_whose_batches_come_from_workers(
     stop: int, carry_out: Session, unbroken: dict[str, Any], tmp_path: Path
 ) -> None:
     assert differences(unbroken, broken(carry_out, tmp_path / "run", stop, workers=2)) == set()
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [("cpu", "eager"), pytest.param("cuda", "eager", marks=on_cuda), pytest.param("cuda", "graph", marks=on_cuda)],
+)
+def test_so_it_is_with_every_device_and_engine(device: str, engine: str, carry_out: Session, tmp_path: Path) -> None:
+    how = {"device": device, "engine": engine}
+    assert carry_out(tmp_path / "whole", **how).signal is None
+    assert differences(numbers_of(tmp_path / "whole"), broken(carry_out, tmp_path / "run", 3, 5, **how)) == set()
 
 
 def test_so_does_one_stopped_again_and_again(carry_out: Session, unbroken: dict[str, Any], tmp_path: Path) -> None:

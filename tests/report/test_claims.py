@@ -158,6 +158,12 @@ def test_two_folders_of_one_experiment_are_no_two_seeds(make_run: Maker, tmp_pat
         finished([run, RunDirectory.open(tmp_path / "copy")])
 
 
+def test_a_run_that_was_looked_at_more_often_is_no_other_seed(make_run: Maker) -> None:
+    often = RECIPE.but({"evaluate_every": 10, "log_every": 10})
+    with pytest.raises(RunError, match=r"are one experiment, of one seed: take one of them"):
+        finished([make_run("cifar-plain20", 9, 1), make_run("cifar-plain20", 9, 1, recipe=often)])
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -95,7 +95,7 @@ def test_five_runs_of_resnet_110_are_judged_by_the_papers_mean(
         (SHORT, {}, "steps 200, evaluate every 50"),
         (TABLE6.recipe, {"width": 8}, "width 8"),
         (TABLE6.recipe, {"shortcut": "B"}, "shortcut B"),
-        (TABLE6.recipe.but({"validation": 5000}), {}, "validation 5,000"),
+        (TABLE6.recipe.but({"validation": 1000}), {}, "validation 1,000"),
         (TABLE6.recipe.but({"optim": {"lr": 0.05}, "bn_group": 128}), {}, "bn group 128, lr 0.05"),
         (TABLE6.recipe.but({"schedule": {"drops": [0.5, 0.8]}}), {}, "drops 0.5 and 0.8"),
         (TABLE6.recipe.but({"schedule": {"warm_up": {}}}), {}, "warm up set"),
@@ -118,11 +118,29 @@ def test_resnet_110_without_warm_up_is_not_as_published(make_run: Maker) -> None
     assert lines("ResNet-110", run)[0].cells[6] == "not the paper's schedule: warm up none"
 
 
-def test_precision_is_no_departure(make_run: Maker) -> None:
+def of_precisions(make_run: Maker, *seeds: int) -> list[RunDirectory]:
     recipes = (TABLE6.recipe.but({"precision": precision}) for precision in ("fp32", "bf16"))
-    runs = [make_run("cifar-resnet20", 8.75, 1, data="cifar10", n=10_000, recipe=recipe) for recipe in recipes]
-    (line,) = lines("ResNet-20", *runs)
+    pairs = zip(recipes, seeds, strict=True)
+    many = {"data": "cifar10", "n": 10_000}
+    return [make_run("cifar-resnet20", 8.75, 1, recipe=recipe, seed=seed, **many) for recipe, seed in pairs]
+
+
+def test_precision_is_no_departure(make_run: Maker) -> None:
+    (line,) = lines("ResNet-20", *of_precisions(make_run, 0, 1))
     assert (len(line.runs), line.verdict) == (2, "within 0.5 of 8.75")
+
+
+def test_two_runs_of_one_seed_are_not_judged_as_two(make_run: Maker) -> None:
+    (line,) = lines("ResNet-20", *of_precisions(make_run, 3, 3))
+    assert (line.verdict, line.tolerance) == ("not judged: seed 3 is there more than once", None)
+
+
+def test_a_run_on_45_000_pictures_is_judged_in_a_row_of_its_own(make_run: Maker, make_published: Maker) -> None:
+    split = TABLE6.recipe.but({"validation": 5000})
+    run = make_run("cifar-resnet20", 9.3, 1, data="cifar10", n=10_000, recipe=split)
+    whole, held_out = lines("ResNet-20", run, make_published("cifar-resnet20", 8.8, 0.8))
+    assert (len(whole.runs), whole.verdict) == (1, "within 0.5 of 8.75")
+    assert (len(held_out.runs), held_out.cells[6]) == (1, "outside 0.5 of 8.75: validation 5,000")
 
 
 def test_runs_as_published_and_others_do_not_share_a_row(make_published: Maker, make_run: Maker) -> None:

@@ -14,7 +14,7 @@ app = App(
     name="reslab",
     help="A laboratory for residual learning, after He, Zhang, Ren and Sun (2015).",
     version=__version__,
-    help_format="plaintext",
+    help_format="markdown",
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), consume_multiple=True),
 )
@@ -43,7 +43,7 @@ GROUPS = {
 for verb, (place, purpose) in VERBS.items():
     app.command(f"reslab.cli.{place}", name=verb, help=purpose)
 for group, (about, verbs) in GROUPS.items():
-    inner = App(name=group, help=about, help_format="plaintext")
+    inner = App(name=group, help=about, help_format="markdown")
     for verb, (place, purpose) in verbs.items():
         inner.command(f"reslab.cli.{place}", name=verb, help=purpose)
     app.command(inner)

@@ -174,7 +174,7 @@ class JobFlags:
     Args:
         out: the run directory.
         resume: go on where the run stopped; afresh where there is nothing yet.
-        strict: refuse to resume on other threads, processor or versions.
+        strict: refuse to resume on other threads, another processor, or with other code or versions.
         device: auto, cpu or cuda.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures.
         engine: auto, eager, or graph: updates recorded once and replayed, for small pictures on a CUDA device.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import Parameter
 
 from reslab.cli.flags import given
-from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.output import print_json, print_table, say
 from reslab.cli.progress import progress
-from reslab.cli.report import print_table6, print_verdicts
+from reslab.cli.reproduced import Over, earlier, measure_responses, over, report
 from reslab.cli.train import say_how_to_resume
-from reslab.core.errors import ReslabError, SpecError, one_line
+from reslab.core.errors import SpecError, one_line
 from reslab.core.experiment import Experiment
-from reslab.core.rundir import RunDirectory, held_alone
+from reslab.core.rundir import held_alone
 from reslab.core.units import counted
 from reslab.experiments.catalog import REPRODUCTIONS, TABLE6, Reproduction, find_reproduction
 
@@ -28,7 +28,8 @@ class HowFlags:
 
     Args:
         jobs: runs at a time, each in a process of its own; they share the cores, and the number of threads decides a
-            result's last bits. Several CUDA devices take turns; several runs may share one.
+            result's last bits. Several CUDA devices take turns; several runs may share one. By default one; on Ray
+            one for every GPU, or for every node of a cluster without GPUs.
         on: local; or ray, the cluster that RAY_ADDRESS names or one on this machine. All nodes must see the folder.
         device: auto, cpu or cuda.
         workers: processes that gather batches.
@@ -36,7 +37,7 @@ class HowFlags:
         checkpoint_every: steps between checkpoints.
     """
 
-    jobs: int = 1
+    jobs: int | None = None
     on: Literal["local", "ray"] = "local"
     device: str = "auto"
     workers: int = 0
@@ -44,7 +45,7 @@ class HowFlags:
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
+        if self.jobs is not None and self.jobs < 1:
             raise SpecError(f"--jobs must be at least 1, not {self.jobs}")
 
     def of_each_run(self) -> dict[str, Any]:
@@ -54,7 +55,42 @@ class HowFlags:
     @property
     def in_turn(self) -> bool:
         """One run after the other, in this process."""
-        return self.on == "local" and self.jobs == 1
+        return self.on == "local" and self.jobs in (None, 1)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class WhatFlags:
+    """Which runs.
+
+    Args:
+        seed: the first seed.
+        seeds: how many seeds.
+        only: train only these networks.
+        steps: another number of updates; the rate drops at the same fractions of it.
+        validation: training pictures set aside to validate on, such as the 5000 of section 4.2's 45k/5k split.
+    """
+
+    seed: int = 0
+    seeds: int = 1
+    only: list[str] | None = None
+    steps: int | None = None
+    validation: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise SpecError(f"--seeds must be at least 1, not {self.seeds}")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """To every recipe."""
+        return {key: value for key, value in given(self).items() if key in ("steps", "validation")}
+
+    def of(self, found: Reproduction) -> list[Experiment]:
+        """The runs of ``found``."""
+        if self.only == []:
+            raise SpecError(f"--only which networks? {', '.join(found.models)}")
+        return found.experiments(range(self.seed, self.seed + self.seeds), self.only or (), self.changes)
 
 
 def reproduce(
@@ -63,10 +99,7 @@ def reproduce(
     *,
     scale: str | None = None,
     data: str | None = None,
-    seed: int = 0,
-    seeds: int = 1,
-    only: list[str] | None = None,
-    steps: int | None = None,
+    what: WhatFlags | None = None,
     out: Path | None = None,
     how: HowFlags | None = None,
     paper_points: bool = False,
@@ -82,10 +115,7 @@ def reproduce(
         scale: embedded (minutes, on the pictures inside reslab) or cifar (the paper's, on CIFAR-10); by default the
             smallest that there is.
         data: where the pictures lie; the embedded scale needs none.
-        seed: the first seed.
-        seeds: how many seeds.
-        only: train only these networks.
-        steps: another number of updates; the rate drops at the same fractions of it.
+        what: which runs.
         out: folder for runs and report; by default NAME-SCALE, and table6-cifar for figure6 and figure7.
         how: how the runs are carried out.
         paper_points: draw the paper's own points, as read off Figures 6 and 7, over these.
@@ -94,13 +124,8 @@ def reproduce(
     """
     found = find_reproduction(name, scale)
     scale = next(key for key, one in REPRODUCTIONS[name].items() if one is found)
-    if seeds < 1:
-        raise SpecError(f"--seeds must be at least 1, not {seeds}")
-    if only == []:
-        raise SpecError(f"--only which networks? {', '.join(found.models)}")
-    planned = found.experiments(range(seed, seed + seeds), only or ())
-    if steps is not None:
-        planned = [experiment.but({"recipe": {"steps": steps}}) for experiment in planned]
+    asked = what or WhatFlags()
+    planned = asked.of(found)
     folder = out or Path(f"{found.home}-{scale}")
     if dry_run:
         _print_plan(found, planned, folder, as_json=json)
@@ -112,11 +137,12 @@ def reproduce(
     code, endings = _carry_out(tasks, folder, way)
     if code is not None:
         return code
-    endings = [_readable(*pair) for pair in zip(tasks, endings, strict=True)]
+    runs = [over(*pair) for pair in zip(tasks, endings, strict=True)]
     if found.home == TABLE6.home:
-        _measure_responses(tasks, endings, "auto" if way.on == "ray" else way.device)
-    _report(tasks, endings, folder, paper_points=paper_points, as_json=json)
-    return _exit_code(tasks, endings)
+        measure_responses(runs, "auto" if way.on == "ray" else way.device)
+    kept = earlier(REPRODUCTIONS[found.home][scale], asked.changes, folder, {task.job.out for task in tasks})
+    report(runs, kept, folder, paper_points=paper_points, as_json=json)
+    return _exit_code(runs)
 
 
 def _tasks(planned: list[Experiment], folder: Path, data: str, how: HowFlags) -> "list[Task]":
@@ -135,10 +161,12 @@ def run_folder(folder: Path, experiment: Experiment) -> Path:
 def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int | None, list[Ending]]":
     """How every run ended; the exit code where a signal stopped them."""
     from reslab.experiments.queue.sound import require_sound
+    from reslab.experiments.queue.task import FOLDER
 
     require_sound(tasks, here=how.on == "local")
     _announce(tasks, how)
-    endings, signal = _in_turn(tasks) if how.in_turn else _side_by_side(tasks, folder, how)
+    with held_alone(folder / FOLDER):
+        endings, signal = _in_turn(tasks) if how.in_turn else _side_by_side(tasks, folder, how)
     if signal is None:
         return None, endings
     at = tasks[len(endings) - 1 :][:1] if how.in_turn else tasks
@@ -146,11 +174,11 @@ def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int |
     return 128 + signal, endings
 
 
-def _exit_code(tasks: "list[Task]", endings: "list[Ending]") -> int:
-    failures = [(task, ending) for task, ending in zip(tasks, endings, strict=True) if ending.state != "done"]
-    for task, ending in failures:
-        say(f"reslab: {task.title} {ending.state}: {one_line(ending.why)}")
-    hopeless = len(failures) == len(endings) and all(ending.exit_code == 2 for _, ending in failures)
+def _exit_code(runs: list[Over]) -> int:
+    failures = [run for run in runs if not run.done]
+    for run in failures:
+        say(f"reslab: {run.task.title} {run.ending.state}: {one_line(run.ending.why)}")
+    hopeless = len(failures) == len(runs) and all(run.ending.exit_code == 2 for run in failures)
     return 2 if hopeless else min(len(failures), 1)
 
 
@@ -158,38 +186,15 @@ def _announce(tasks: "list[Task]", how: HowFlags) -> None:
     """What is ahead, and what it costs on this machine, one run after the other."""
     from reslab.experiments.cost import estimate
     from reslab.experiments.environment import choose_device
+    from reslab.experiments.queue.on_ray import own_cluster
 
     done = sum(task.result() is not None for task in tasks)
     saved = [task.saved() for task in tasks]
     ahead: object = f"{counted(len(tasks), 'run')}, {counted(sum(task.steps for task in tasks) - sum(saved), 'step')}"
-    if how.on == "local" and done < len(tasks):
+    if (how.on == "local" or own_cluster()) and done < len(tasks):
         again = how.activation_checkpointing
         ahead = estimate([task.ahead() for task in tasks], choose_device(how.device), saved, recompute=again)
     say(f"{ahead}; {done} finished already")
-
-
-def _readable(task: "Task", ending: "Ending") -> "Ending":
-    """How the run ended; a finished one whose files are damaged has failed."""
-    from reslab.experiments.queue.task import Ending
-    from reslab.report.finished import finished
-
-    if ending.state == "done":
-        try:
-            finished([RunDirectory.open(task.job.out)])
-        except ReslabError as error:
-            return Ending("failed", str(error), error.exit_code)
-    return ending
-
-
-def _measure_responses(tasks: "list[Task]", endings: "list[Ending]", device: str) -> None:
-    """For Figure 7, of the finished runs that have none yet."""
-    from reslab.experiments.responses import keep_responses
-
-    for task in (task for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"):
-        try:
-            keep_responses(RunDirectory.open(task.job.out), task.job.data, device)
-        except ReslabError as error:
-            say(f"reslab: warning: {task.title}: its responses were not measured: {one_line(error)}")
 
 
 def _in_turn(tasks: "list[Task]") -> "tuple[list[Ending], int | None]":
@@ -211,45 +216,11 @@ def _side_by_side(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[li
     from reslab.experiments.queue.drive import drive
     from reslab.experiments.queue.local import Processes
     from reslab.experiments.queue.on_ray import OnRay
-    from reslab.experiments.queue.task import FOLDER
 
-    jobs = min(how.jobs, len(tasks))
-    with held_alone(folder / FOLDER):
-        place = Processes(jobs) if how.on == "local" else OnRay(jobs, folder, how.device)
-        return drive(tasks, place, audience())
-
-
-def _report(tasks: "list[Task]", endings: "list[Ending]", folder: Path, *, paper_points: bool, as_json: bool) -> None:
-    """The report of those that finished, if any."""
-    from reslab.report.finished import finished
-    from reslab.report.page import write_report
-    from reslab.report.table import HEADINGS, rows_of
-
-    done = [task.job.out for task, ending in zip(tasks, endings, strict=True) if ending.state == "done"]
-    runs = finished([RunDirectory.open(place) for place in done])
-    written = write_report(runs, folder / "report.html", paper_points) if runs else None
-    if as_json:
-        results = [{**(RunDirectory.open(place).result() or {}), "directory": str(place)} for place in done]
-        print_json(
-            {
-                "runs": results,
-                "claims": [verdict.as_json() for verdict in written.verdicts] if written else [],
-                "table6": written.table6.as_json() if written and written.table6 else None,
-                "report": str(written.html) if written else None,
-                "failed": [_failure(*pair) for pair in zip(tasks, endings, strict=True) if pair[1].state != "done"],
-            }
-        )
-    elif written:
-        print_table6(written.table6)
-        print_table(HEADINGS, [row.cells for row in rows_of(runs)], runs[0].setting)
-        stdout().print()
-        print_verdicts(written.verdicts)
-        figures = "   ".join(f"figure: {figure}" for figure in written.figures if figure.suffix == ".png")
-        stdout().print(f"\npage: {written.html}   table: {written.markdown}   {figures}")
-
-
-def _failure(task: "Task", ending: "Ending") -> dict[str, Any]:
-    return {"model": task.experiment.model.name, "seed": task.experiment.seed, "why": ending.why}
+    if how.on == "ray":
+        return drive(tasks, OnRay(how.jobs, len(tasks), folder, how.device), audience())
+    assert how.jobs is not None, "one run at a time needs no process of its own"
+    return drive(tasks, Processes(min(how.jobs, len(tasks))), audience())
 
 
 def _print_plan(found: Reproduction, planned: list[Experiment], folder: Path, *, as_json: bool) -> None:

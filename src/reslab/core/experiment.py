@@ -22,6 +22,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
+LOOKS = ("log_every", "evaluate_every")  # of a recipe: how often a run is looked at, which changes no number
 
 
 class ModelSpec(Spec):

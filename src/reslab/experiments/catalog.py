@@ -1,11 +1,11 @@
 """The experiments that ``reslab reproduce`` knows, as frozen values; without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from reslab.core.errors import SpecError, unknown
-from reslab.core.experiment import DataName, Experiment, ModelSpec, Recipe
+from reslab.core.experiment import LOOKS, DataName, Experiment, ModelSpec, Recipe
 from reslab.experiments.names import INPUT_SIZES, describe
 from reslab.experiments.recipes import PAPER_CIFAR, PAPER_CIFAR_WARM_UP, SHORT, WARMED_UP
 
@@ -40,11 +40,18 @@ class Reproduction:
     cost: str
     home: str
 
-    def experiments(self, seeds: Sequence[int], only: Sequence[str] = ()) -> list[Experiment]:
+    def experiments(
+        self, seeds: Sequence[int], only: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+    ) -> list[Experiment]:
         """One experiment a network and seed, seeds outermost.
 
+        Args:
+            seeds: of the runs.
+            only: networks; none: all.
+            changes: to every recipe.
+
         Raises:
-            SpecError: ``only`` names a network that is not part of it, or a seed is none.
+            SpecError: ``only`` names a network that is not part of it, a seed is none, or a recipe cannot be so.
         """
         for name in only:
             if name not in self.models:
@@ -58,7 +65,7 @@ class Reproduction:
                     "seed": seed,
                 },
                 self.name,
-            )
+            ).but({"recipe": dict(changes or {})})
             for seed in seeds
             for model in self.models
             if not only or model in only
@@ -122,7 +129,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
 def as_published(experiment: Experiment) -> bool:
     """Whether a run follows section 4.2 to the letter, whatever its seed, precision and how often it was looked at."""
     model, usual = experiment.model.name, TABLE6.recipe.model_dump(mode="json")
-    how = experiment.recipe.but({key: usual[key] for key in ("precision", "log_every", "evaluate_every")})
+    how = experiment.recipe.but({key: usual[key] for key in ("precision", *LOOKS)})
     return (
         experiment.data == TABLE6.data
         and model in TABLE6.models

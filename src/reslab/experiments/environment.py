@@ -12,6 +12,7 @@ import torch
 
 from reslab._version import __version__
 from reslab.core.errors import SpecError, unknown
+from reslab.core.units import counted
 from reslab.training.precision import Resolved
 
 CODE: Final = ("reslab", "revision")
@@ -19,22 +20,34 @@ DECIDES_BITS: Final = (*CODE, "torch", "device", "processor", "capability", "thr
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 
-def choose_device(asked: str) -> torch.device:
-    """``auto`` takes a CUDA device where there is one, and has it compute repeatably and in no less than it says.
+def find_device(asked: str) -> torch.device:
+    """The device that ``asked`` means, on a CUDA device with a number made the present one; ``auto`` prefers CUDA.
 
     Raises:
         SpecError: an unknown device, or one that this machine lacks.
     """
-    kind = asked.split(":")[0]
-    if kind not in DEVICES:
+    kind, colon, number = asked.partition(":")
+    if kind not in DEVICES or (colon and not (kind == "cuda" and number.isdecimal())):
         raise SpecError(unknown("device", asked, DEVICES))
     there = torch.cuda.is_available()
     if kind == "cuda" and not there:
         raise SpecError("--device cuda: torch finds no CUDA device here")
+    if colon and int(number) >= torch.cuda.device_count():
+        raise SpecError(f"--device {asked}: torch finds {counted(torch.cuda.device_count(), 'CUDA device')} here")
     device = torch.device(("cuda" if there else "cpu") if kind == "auto" else asked)
+    if device.index is not None:
+        torch.cuda.set_device(device)  # streams and graphs belong to the present device
+    return device
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device that ``asked`` means; on a CUDA device torch then computes repeatably, and in no less than it says.
+
+    Raises:
+        SpecError: as `find_device` does.
+    """
+    device = find_device(asked)
     if device.type == "cuda":
-        if device.index is not None:
-            torch.cuda.set_device(device)  # streams and graphs belong to the present device
         torch.backends.cudnn.deterministic = True  # the same seed on the same device: the same bits
         torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32; torch allows convolutions ten bits of mantissa
     return device

@@ -57,11 +57,11 @@ def _what_would(session: Session, group: int) -> str:
     if again and fits(session, group, recompute=True):
         first = "--activation-checkpointing would (it changes no number)"
         smaller = _largest(session, group)
-        return f"{first}, or --bn-group {smaller}" if smaller else first
+        return f"{first}, or reslab train --bn-group {smaller}" if smaller else first
     if smaller := _largest(session, group):
-        return f"--bn-group {smaller} would"
+        return f"reslab train --bn-group {smaller} would"
     if again and (smaller := _largest(session, group, recompute=True)):
-        return f"--activation-checkpointing with --bn-group {smaller} would"
+        return f"reslab train --activation-checkpointing --bn-group {smaller} would"
     return f"nor does any smaller group, down to {LEAST} pictures"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from reslab.core.errors import RunError
-from reslab.core.experiment import Experiment
+from reslab.core.experiment import LOOKS, Experiment
 from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
@@ -84,6 +84,12 @@ class FinishedRun:
         return noted if isinstance(noted, dict) else {}
 
     @property
+    def pictures(self) -> tuple[str, ...]:
+        """Which ones, where the experiment does not say it: name and digests of a folder's."""
+        folder = self.experiment.data == "folder"
+        return tuple(str(self.data_noted.get(part)) for part in ("name", "train", "val")) if folder else ()
+
+    @property
     def setting(self) -> str:
         """Everything but network, its warm-up and seed, in a few words; equal where runs are comparable."""
         recipe, width = self.experiment.recipe, self.experiment.model.width
@@ -105,10 +111,7 @@ class FinishedRun:
             "recipe": {"schedule": {"warm_up": None}},
             "seed": 0,
         }
-        digest = self.experiment.but(neutral).digest()
-        if self.experiment.data != "folder":
-            return digest
-        return "-".join([digest, *(str(self.data_noted.get(part)) for part in ("name", "train", "val"))])
+        return "-".join([self.experiment.but(neutral).digest(), *self.pictures])
 
 
 def train_count(line: Record) -> Count:
@@ -134,9 +137,9 @@ def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
 
 
 def _refuse_copies(runs: Sequence[FinishedRun]) -> None:
-    met: dict[tuple[str, str], FinishedRun] = {}
+    met: dict[tuple[str, tuple[str, ...]], FinishedRun] = {}
     for run in runs:
-        other = met.setdefault((run.experiment.digest(), run.comparable), run)
+        other = met.setdefault((run.experiment.but({"recipe": dict.fromkeys(LOOKS, 1)}).digest(), run.pictures), run)
         if other is not run:
             raise RunError(f"{other.directory} and {run.directory} are one experiment, of one seed: take one of them")
 

@@ -1,11 +1,13 @@
 """A row of Table 6: the paper's number, ours, and whether the two are close."""
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
 from reslab.core.paper.printed import Printed
 from reslab.core.paper.readings import ERROR_READING
+from reslab.report.departures import SPLIT
 from reslab.report.finished import FinishedRun
 from reslab.report.table import with_interval
 
@@ -58,9 +60,14 @@ class Line:
         return min(self.errors, default=None)
 
     @property
+    def repeated(self) -> list[int]:
+        """Seeds of more than one run, in another precision, say: such runs are not independent."""
+        return [seed for seed, count in Counter(run.experiment.seed for run in self.runs).items() if count > 1]
+
+    @property
     def tolerance(self) -> float | None:
         """How far the mean may lie from the paper's number, in points; None: it is not judged."""
-        if not self.runs or self.printed is None or self.departs is not None:
+        if not self.runs or self.printed is None or self.repeated or self.departs not in (None, SPLIT):
             return None
         return ON_MANY if len(self.runs) >= MANY else ON_ONE
 
@@ -78,8 +85,10 @@ class Line:
             return "cited"
         if self.mean is None:
             return "not run"
-        if self.departs is not None:
+        if self.departs not in (None, SPLIT):
             return "not the paper's schedule"
+        if self.repeated:
+            return f"not judged: seed {self.repeated[0]} is there more than once"
         if self.target is None:
             return "no published number"
         assert self.tolerance is not None

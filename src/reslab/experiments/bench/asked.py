@@ -48,6 +48,11 @@ class Asked:
         if self.bn_group is not None and self.batch % self.bn_group:
             raise SpecError(f"--bn-group {self.bn_group} does not divide --batch {self.batch}")
 
+    def again(self) -> Record:
+        """What a command needs to measure the same again, whatever was measured; None where nothing was asked for."""
+        precision = None if self.precision == "auto" else self.precision
+        return {"batch": self.batch, "precision": precision, "device": None if self.device == "auto" else self.device}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

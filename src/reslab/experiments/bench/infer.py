@@ -12,7 +12,7 @@ from reslab.experiments.bench.asked import Asked, Note, Report
 from reslab.experiments.bench.pictures import noise
 from reslab.experiments.bench.steps import Untimed, bare_inference, batches, measured_step, precisions
 from reslab.experiments.bench.timing import Turn, compare, interleave, once, waiting_for
-from reslab.experiments.environment import choose_device, environment
+from reslab.experiments.environment import choose_device, environment, find_device
 from reslab.experiments.names import INPUT_SIZES, parse_name
 from reslab.experiments.networks import build
 from reslab.training.precision import Resolved, autocast
@@ -47,11 +47,11 @@ def bench_infer(asked: Asked, note: Note) -> Report:
         advice=infer_advice(measured_step({name: times[name] for name in tried}, rates, asked.batch, device)),
         rounds=asked.rounds,
         environment=environment(device, tried[0]),
-        settings={"kind": "infer", "model": asked.model, "batch": asked.batch, "rivals": APART},
+        settings={"kind": "infer", "model": asked.model, **asked.again(), "rivals": APART},
     )
 
 
 def _rival_sides(asked: Asked, side: int) -> dict[str, Turn]:
-    device = choose_device(asked.device)
+    device = find_device(asked.device)
     bare = bare_inference(build(ModelSpec(name=asked.model)).to(device), noise(asked.batch, side, device))
     return {"eager": once(bare, waiting_for(device))}

@@ -17,7 +17,7 @@ from reslab.experiments.bench.asked import Asked
 from reslab.experiments.bench.pictures import noise, pictures_for
 from reslab.experiments.bench.steps import Update, bare_training, bare_update
 from reslab.experiments.bench.timing import Turn, least_for, once, steady, waiting_for
-from reslab.experiments.environment import choose_device
+from reslab.experiments.environment import find_device
 from reslab.experiments.networks import build
 
 PAD: Final = 4  # zero pixels on each side, section 4.2
@@ -41,7 +41,7 @@ def rival_sides(asked: Asked, side: int) -> dict[str, Turn]:
     Raises:
         ReslabError: as `pictures_for` does.
     """
-    device, pictures = choose_device(asked.device), pictures_for(asked)
+    device, pictures = find_device(asked.device), pictures_for(asked)
     update = bare_update(build(ModelSpec(name=asked.model), len(pictures.classes)).to(device))
     labels = torch.randint(len(pictures.classes), (asked.batch,), generator=torch.Generator().manual_seed(SEED))
     ready = bare_training(update, noise(asked.batch, side, device), labels.to(device))

@@ -67,10 +67,10 @@ def bench_train(asked: Asked, note: Note) -> Report:
         settings={
             "kind": "train",
             "model": asked.model,
-            "batch": asked.batch,
             "bn_group": bench.recipe.bn_group,
             "data": None if asked.data is None else pictures.name,
             "workers": asked.workers,
+            **asked.again(),
             "rivals": APART,
         },
     )

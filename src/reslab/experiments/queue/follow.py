@@ -54,19 +54,18 @@ class Followed:
 
     def __post_init__(self) -> None:
         self.metrics, self.notices = Tail(self.task.job.out / "metrics.jsonl"), Tail(self.task.notices)
-        self.before: Record = {"step": 0, "seconds": 0.0}
+        self.clock: list[tuple[int, float]] = [(0, 0.0)]
         for line in self._lines():
             self._take(line)
-        self.before = self.line or self.before
-        self.since = self.step
+        self._begin(self.step)
 
     @property
     def left(self) -> float | None:
         """Seconds to the end at the pace of this session; None before its first line."""
-        done = self.step - self.before["step"]
-        if done <= 0:
+        step, seconds = self.before
+        if self.step <= step:
             return None
-        return float((self.line["seconds"] - self.before["seconds"]) / done * (self.task.steps - self.step))
+        return float((self.line["seconds"] - seconds) / (self.step - step) * (self.task.steps - self.step))
 
     def new_lines(self) -> Iterator[Record]:
         """Lines of metrics for steps that were not seen before; a run that was killed makes some of them again."""
@@ -81,13 +80,20 @@ class Followed:
             if "started" in notice:
                 self.attempts += 1
                 self.state = "running" if self.attempts == 1 else "restarted"
-            self.since = notice.get("begun", self.since)
+            if "begun" in notice:
+                self._begin(notice["begun"])
             yield notice
 
     def _lines(self) -> Iterator[Record]:
         return (line for line in self.metrics.lines() if is_line(line) and isinstance(line.get("seconds"), float))
 
+    def _begin(self, step: int) -> None:
+        """The run goes on after ``step``; what a killed process did after it is not part of this session's pace."""
+        self.since = step
+        self.before = max(moment for moment in self.clock if moment[0] <= step)
+
     def _take(self, line: Record) -> None:
+        self.clock.append((line["step"], line["seconds"]))
         kept = {key: self.line[key] for key in ("test_error",) if key in self.line}
         self.line, self.step = {**kept, **line}, line["step"]
 

@@ -48,7 +48,8 @@ class OnRay:
     The run directories must be on a file system that all nodes see.
 
     Args:
-        jobs: runs at a time.
+        jobs: runs at a time; None: as many as there is `room` for.
+        tasks: how many there are; no more run at a time.
         folder: the directory around the run directories.
         device: as ``--device`` says.
 
@@ -57,10 +58,9 @@ class OnRay:
         RunError: a node does not see the folder.
     """
 
-    def __init__(self, jobs: int, folder: Path, device: str) -> None:
+    def __init__(self, jobs: int | None, tasks: int, folder: Path, device: str) -> None:
         if ":" in device:
             raise SpecError(f"--device {device}: Ray hands out the devices; take cuda")
-        self.jobs = jobs
         self.refs: dict[ray.ObjectRef[Record], Task] = {}
         with contextlib.ExitStack() as opened:
             self.ray = _import_ray()
@@ -70,7 +70,9 @@ class OnRay:
             nodes = [node for node in self.ray.nodes() if node["Alive"]]
             self.marker = mark(folder / FOLDER)
             _require_shared(self.ray, nodes, self.marker, folder)
-            cpus, gpus = shares([node["Resources"] for node in nodes], jobs, device)
+            resources = [node["Resources"] for node in nodes]
+            self.jobs = min(jobs or room(resources, device), tasks)
+            cpus, gpus = shares(resources, self.jobs, device)
             self.threads = threads_each(cpus, 1)
             self.remote = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1, max_calls=1)(
                 carry_out_there
@@ -125,6 +127,20 @@ def carry_out_there(order: Record, threads: int, marker: Marker) -> Record:
     return asdict(attempt(task, Noted(task.notices)))
 
 
+def room(nodes: Sequence[dict[str, float]], device: str) -> int:
+    """Tasks at a time where nobody says: one for every GPU, or else for every node that has processors to give.
+
+    Args:
+        nodes: resources of each, as Ray names them.
+        device: as ``--device`` says.
+    """
+    return _gpus(nodes, device) or max(1, sum(node.get("CPU", 0) >= 1 for node in nodes))
+
+
+def _gpus(nodes: Sequence[dict[str, float]], device: str) -> int:
+    return sum(int(node.get("GPU", 0)) for node in nodes) if device != "cpu" else 0
+
+
 def shares(nodes: Sequence[dict[str, float]], jobs: int, device: str) -> tuple[int, float]:
     """Processors and GPUs of each task, so that ``jobs`` of them fit at once where that can be.
 
@@ -136,7 +152,7 @@ def shares(nodes: Sequence[dict[str, float]], jobs: int, device: str) -> tuple[i
     Raises:
         SpecError: cuda is asked for, and no node has a GPU.
     """
-    gpus = sum(int(node.get("GPU", 0)) for node in nodes) if device != "cpu" else 0
+    gpus = _gpus(nodes, device)
     if device == "cuda" and not gpus:
         raise SpecError("--device cuda: no node of the Ray cluster has a GPU")
     fit = [int(node.get("CPU", 0)) for node in nodes if not gpus or node.get("GPU", 0)]
@@ -147,13 +163,18 @@ def shares(nodes: Sequence[dict[str, float]], jobs: int, device: str) -> tuple[i
 
 def _import_ray() -> Any:
     """Ray reads its settings when it is imported."""
-    for key, value in {**QUIET, **(LOOPBACK if _address() == OWN else {})}.items():
+    for key, value in {**QUIET, **(LOOPBACK if own_cluster() else {})}.items():
         os.environ.setdefault(key, value)
     try:
         import ray
     except ModuleNotFoundError:
         raise SpecError('--on ray needs Ray: pip install "reslab[ray]"') from None
     return ray
+
+
+def own_cluster() -> bool:
+    """Whether the cluster will be one on this machine alone."""
+    return _address() == OWN
 
 
 def _address() -> str:

@@ -1,0 +1,117 @@
+"""What ``reslab reproduce`` makes of its runs when they are over: responses, pages, tables, one JSON document."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.report import print_table6, print_verdicts
+from reslab.core.errors import ReslabError, one_line
+from reslab.core.rundir import RunDirectory
+from reslab.experiments.catalog import Reproduction
+
+if TYPE_CHECKING:
+    from reslab.experiments.queue.task import Ending, Task
+
+
+@dataclass(frozen=True)
+class Over:
+    """How a run ended."""
+
+    task: "Task"
+    ending: "Ending"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has a result."""
+        return self.ending.state == "done"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values of a run that has none."""
+        experiment = self.task.experiment
+        return {"model": experiment.model.name, "seed": experiment.seed, "why": self.ending.why}
+
+
+def over(task: "Task", ending: "Ending") -> Over:
+    """How ``task`` ended; a finished run whose files are damaged has failed."""
+    from reslab.experiments.queue.task import Ending
+    from reslab.report.finished import finished
+
+    if ending.state == "done":
+        try:
+            finished([RunDirectory.open(task.job.out)])
+        except ReslabError as error:
+            return Over(task, Ending("failed", str(error), error.exit_code))
+    return Over(task, ending)
+
+
+def measure_responses(runs: list[Over], device: str) -> None:
+    """For Figure 7, of the finished runs that have none yet; what goes wrong costs no report."""
+    from reslab.experiments.responses import keep_responses
+
+    for task in (run.task for run in runs if run.done):
+        try:
+            keep_responses(RunDirectory.open(task.job.out), task.job.data, device)
+        except (ReslabError, RuntimeError, MemoryError) as error:
+            why = one_line(error) or type(error).__name__
+            say(f"reslab: warning: {task.title}: its responses were not measured: {why}")
+
+
+def earlier(home: Reproduction, changes: Mapping[str, Any], folder: Path, but: Collection[Path]) -> list[Path]:
+    """Finished runs of ``home`` that lie in ``folder`` from before.
+
+    Args:
+        home: the experiment whose runs the folder holds.
+        changes: to every recipe, as asked for now; runs of others are left out.
+        folder: the folder.
+        but: run directories that are known already.
+    """
+    return [
+        spec.parent
+        for spec in sorted(folder.glob("*-seed*/spec.json"))
+        if spec.parent not in but and _is_earlier(spec.parent, home, changes)
+    ]
+
+
+def _is_earlier(place: Path, home: Reproduction, changes: Mapping[str, Any]) -> bool:
+    from reslab.report.finished import finished
+
+    try:
+        run = RunDirectory.open(place)
+        name, seed = run.experiment.model.name, run.experiment.seed
+        if name not in home.models or [run.experiment] != home.experiments([seed], [name], changes):
+            return False
+        return run.result() is not None and bool(finished([run]))
+    except ReslabError as error:
+        say(f"reslab: warning: {place} is left out of the report: {one_line(error)}")
+        return False
+
+
+def report(runs: list[Over], kept: list[Path], folder: Path, *, paper_points: bool, as_json: bool) -> None:
+    """The report of those that finished and of those ``kept`` from before, if any."""
+    from reslab.report.finished import finished
+    from reslab.report.page import write_report
+    from reslab.report.table import HEADINGS, rows_of
+
+    places = [run.task.job.out for run in runs if run.done] + kept
+    read = finished([RunDirectory.open(place) for place in places])
+    written = write_report(read, folder / "report.html", paper_points) if read else None
+    if as_json:
+        results = [{**(RunDirectory.open(place).result() or {}), "directory": str(place)} for place in places]
+        print_json(
+            {
+                "runs": results,
+                "claims": [verdict.as_json() for verdict in written.verdicts] if written else [],
+                "table6": written.table6.as_json() if written and written.table6 else None,
+                "report": str(written.html) if written else None,
+                "failed": [run.as_json() for run in runs if not run.done],
+            }
+        )
+    elif written:
+        print_table6(written.table6)
+        print_table(HEADINGS, [row.cells for row in rows_of(read)], read[0].setting)
+        stdout().print()
+        print_verdicts(written.verdicts)
+        figures = "   ".join(f"figure: {figure}" for figure in written.figures if figure.suffix == ".png")
+        stdout().print(f"\npage: {written.html}   table: {written.markdown}   {figures}")
