@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/, and README's figure, from results/ and from the code.
+"""Write the generated parts of README.md and docs/, and their figures, from results/ and from the code.
 
     python tools/readme.py [--check]
 
@@ -15,13 +15,15 @@ from typing import Any
 
 from reslab.core.errors import PictureError
 from reslab.core.files import write_bytes, write_text
-from reslab.core.rundir import find_runs
+from reslab.core.rundir import RunDirectory, find_runs
 from reslab.data.decode import decode
 from reslab.data.picture_file import read_header, read_picture
 from reslab.experiments.deviations import LEDGER, as_markdown
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import judge
 from reslab.report.figure import as_png, training_curves
+from reslab.report.figure6 import draw_figure6
+from reslab.report.figure7 import draw_figure7
 from reslab.report.finished import FinishedRun, finished
 from reslab.report.speed import SPEED_HEADINGS, speed_command, speed_place, speed_rows, speed_sentences
 from reslab.report.table import HEADINGS, rows_of
@@ -31,7 +33,7 @@ from reslab.report.table6 import table6_of
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "degradation-embedded"
 CIFAR10 = ROOT / "results" / "cifar10"
-FIGURE = ROOT / "docs" / "demo.png"
+DOCS = ROOT / "docs"
 SPEED = ROOT / "results" / "speed"
 PUBLISHED = ROOT / "results" / "published.json"
 
@@ -52,10 +54,9 @@ def seeds_table(runs: list[FinishedRun]) -> str:
     return table + "\n" + markdown_table(("claim", "the paper's statement", f"on {runs[0].setting}"), verdicts)
 
 
-def obtained() -> str:
+def obtained(runs: list[RunDirectory], done: list[FinishedRun]) -> str:
     """The rows of Table 6 that were run, each with its verdict, and how far the runs are that go on."""
-    runs = find_runs([CIFAR10])
-    table = table6_of(finished([run for run in runs if run.result()]))
+    table = table6_of(done)
     lines = [line.cells for line in (*table.rows, *table.plain) if line.runs] if table else []
     begun = [
         f"- `{run.path.name}` is not finished: step {run.metrics()[-1]['step']:,} of {run.experiment.recipe.steps:,}.\n"
@@ -141,22 +142,27 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     runs = finished(find_runs([RUNS]))
-    readme, docs = ROOT / "README.md", ROOT / "docs"
-    parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "obtained": obtained()}
+    readme = ROOT / "README.md"
+    begun = find_runs([CIFAR10])
+    done = finished([run for run in begun if run.result()])
+    parts = {"demo": demo_table(runs), "seeds": seeds_table(runs), "obtained": obtained(begun, done)}
     parts["deviations"] = as_markdown(list(LEDGER))
     wanted = {
         readme: generated(readme, parts),
-        docs / "cifar10.md": generated(docs / "cifar10.md", {"obtained": obtained()}),
-        docs / "speed.md": generated(docs / "speed.md", {"speed": speed_tables()}),
-        docs / "photographs.md": generated(docs / "photographs.md", {"kinds": kinds_table()}),
-        docs / "weights.md": generated(docs / "weights.md", {"published": published_table()}),
+        DOCS / "cifar10.md": generated(DOCS / "cifar10.md", {"obtained": parts["obtained"]}),
+        DOCS / "speed.md": generated(DOCS / "speed.md", {"speed": speed_tables()}),
+        DOCS / "photographs.md": generated(DOCS / "photographs.md", {"kinds": kinds_table()}),
+        DOCS / "weights.md": generated(DOCS / "weights.md", {"published": published_table()}),
     }
     if options.check:
         stale = [path.name for path, text in wanted.items() if text != path.read_text(encoding="utf-8")]
         sys.exit(f"out of date: {', '.join(stale)}" if stale else 0)
     for path, text in wanted.items():
         write_text(path, text)
-    write_bytes(FIGURE, as_png(training_curves([run for run in runs if run.experiment.seed == 0])))
+    write_bytes(DOCS / "demo.png", as_png(training_curves([run for run in runs if run.experiment.seed == 0])))
+    if done:
+        write_bytes(DOCS / "figure6.png", as_png(draw_figure6(done, paper_points=True)))
+        write_bytes(DOCS / "figure7.png", as_png(draw_figure7(done, paper_points=True)))
 
 
 if __name__ == "__main__":
