@@ -1,5 +1,6 @@
 """What README.md says is run: its Python, its commands, its generated parts."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -40,6 +41,19 @@ def test_the_second_example_prints_the_maps_of_four_stages(capsys: pytest.Captur
 def test_the_generated_parts_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools" / "readme.py", "--check"], check=False)
     assert done.returncode == 0, "run `make docs`"
+
+
+KEPT = sorted((ROOT / "results" / "cifar10").glob("*/result.json"))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("kept", KEPT, ids=[file.parent.name for file in KEPT])
+def test_the_number_of_a_run_that_is_kept_can_be_had_again(kept: Path, real_cifar10: Path, tmp_path: Path) -> None:
+    words = ("evaluate", kept.parent, "--data", real_cifar10, "--out", tmp_path / "scores", "--json")
+    done = subprocess.run([sys.executable, "-m", "reslab", *words], capture_output=True, text=True, check=True)
+    found, once = json.loads(done.stdout), json.loads(kept.read_text(encoding="utf-8"))
+    assert found["n"] == once["n"] == 10_000
+    assert found["hits"] == pytest.approx(once["hits"], abs=2)  # another processor may round a tie otherwise
 
 
 def test_every_make_target_that_is_named_exists() -> None:
