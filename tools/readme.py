@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/, and their figures, from results/ and from the code.
+"""Write the generated parts of README.md and docs/, and the figures that they show, from results/ and from the code.
 
     python tools/readme.py [--check]
 
@@ -161,8 +161,8 @@ def main() -> None:
         write_text(path, text)
     write_bytes(DOCS / "demo.png", as_png(training_curves([run for run in runs if run.experiment.seed == 0])))
     if done:
-        write_bytes(DOCS / "figure6.png", as_png(draw_figure6(done, paper_points=True)))
-        write_bytes(DOCS / "figure7.png", as_png(draw_figure7(done, paper_points=True)))
+        write_bytes(CIFAR10 / "figure6.png", as_png(draw_figure6(done, paper_points=True)))
+        write_bytes(CIFAR10 / "figure7.png", as_png(draw_figure7(done, paper_points=True)))
 
 
 if __name__ == "__main__":
