@@ -2,7 +2,8 @@
 
     python tools/readme.py [--check]
 
-With ``--check`` nothing is written; the exit code is 1 where a file is not what would be written.
+With ``--check`` nothing is written; the exit code is 1 where a text is not what would be written. Figures are not
+compared.
 """
 
 import argparse

@@ -101,8 +101,15 @@ def test_what_lies_there_from_before_stays_in_the_report(reslab: Command, folder
     short = ("reproduce", "degradation", "--steps", 2, "--json", "--out", tmp_path / "r", "--only")
     foreign = ("--model", "cifar-plain8", "--width", 8, "--data", "embedded", "--steps", 2)
     assert reslab("train", *foreign, "--out", tmp_path / "r" / "cifar-plain8-seed0").returncode == 0
-    printed = json.loads(reslab(*short, "cifar-resnet20").stdout)
+    shorter = ("reproduce", "degradation", "--only", "cifar-plain20", "--steps", 1, "--seed", 1)
+    assert reslab(*shorter, "--out", tmp_path / "r").returncode == 0
+    shutil.copytree(tmp_path / "r" / "cifar-plain20-seed0", tmp_path / "r" / "cifar-plain20-seed0-old")
+    done = reslab(*short, "cifar-resnet20")
+    printed = json.loads(done.stdout)
     assert [run["model"] for run in printed["runs"]] == ["cifar-resnet20", "cifar-plain20"]
+    left_out = f"warning: {tmp_path / 'r' / 'cifar-plain20-seed1'} is left out of the report: it has other settings"
+    assert left_out in done.stderr
+    assert done.stderr.count("left out") == 1
     assert printed["claims"] == json.loads((folder / "printed.json").read_text())["claims"]
     assert "plain-8" not in (tmp_path / "r" / "report.md").read_text()
     (tmp_path / "r" / "cifar-plain20-seed0" / "result.json").write_text("{}")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reslab.cli.reproduced import Over, measure_responses
+from reslab.cli.reproduced import EndedRun, measure_responses
 from reslab.core.errors import DataError
 from reslab.core.experiment import Experiment, ModelSpec, Recipe
 from reslab.core.rundir import RunDirectory
@@ -30,6 +30,6 @@ def test_responses_that_cannot_be_measured_cost_no_report(
     experiment = Experiment(model=ModelSpec(name="cifar-resnet8"), data="embedded", recipe=Recipe(), seed=0)
     RunDirectory.create(tmp_path / "run", experiment)
     (task,) = tasks_for([experiment], [tmp_path / "run"], Job(data="embedded", out=tmp_path))
-    measure_responses([Over(task, Ending("done")), Over(task, Ending("failed"))], "cpu")
+    measure_responses([EndedRun(task, Ending("done")), EndedRun(task, Ending("failed"))], "cpu")
     line = f"reslab: warning: cifar-resnet8 seed 0: its responses were not measured: {says}"
     assert capsys.readouterr().err.splitlines() == [line]

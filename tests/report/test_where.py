@@ -25,6 +25,15 @@ def test_each_machine_names_its_runs(make_run: Maker) -> None:
     ]
 
 
+def test_another_device_than_the_processor_is_named_and_a_run_that_noted_nothing_is_not(make_run: Maker) -> None:
+    there, nowhere = make_run("cifar-resnet20", 28, 29, seed=1), make_run("cifar-resnet20", 28, 29, seed=2)
+    there.write("environment.json", {"device": "NVIDIA H100", "processor": "p"})
+    nowhere.write("environment.json", {})
+    assert where(finished([there, nowhere])) == ["device NVIDIA H100; processor p."]
+    nowhere.write("environment.json", {"device": "cpu", "processor": "p"})
+    assert where(finished([there, nowhere]))[1] == "ResNet-20, seed 2: processor p."
+
+
 def test_what_changed_on_the_way_and_what_was_said_of_the_pictures_is_on_both_pages(
     make_run: Maker, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from reslab.cli.flags import given
 from reslab.cli.output import print_json, print_table, say
 from reslab.cli.progress import progress
-from reslab.cli.reproduced import Over, earlier, measure_responses, over, report
+from reslab.cli.reproduced import EndedRun, checked, earlier, measure_responses, report, run_folder
 from reslab.cli.train import say_how_to_resume
 from reslab.core.errors import SpecError, one_line
 from reslab.core.experiment import Experiment
@@ -108,7 +108,8 @@ def reproduce(
 ) -> int:
     """Carry out one experiment of the paper and report it beside the paper.
 
-    Runs that are already in the folder are kept if finished and resumed if not. A run that fails stops no other.
+    Runs that are already in the folder are kept if finished and resumed if not. A run that fails stops no other. The
+    report also shows those of the same settings that are there from before.
 
     Args:
         name: as `reslab list experiments` has it.
@@ -137,7 +138,7 @@ def reproduce(
     code, endings = _carry_out(tasks, folder, way)
     if code is not None:
         return code
-    runs = [over(*pair) for pair in zip(tasks, endings, strict=True)]
+    runs = [checked(*pair) for pair in zip(tasks, endings, strict=True)]
     if found.home == TABLE6.home:
         measure_responses(runs, "auto" if way.on == "ray" else way.device)
     kept = earlier(REPRODUCTIONS[found.home][scale], asked.changes, folder, {task.job.out for task in tasks})
@@ -151,11 +152,6 @@ def _tasks(planned: list[Experiment], folder: Path, data: str, how: HowFlags) ->
 
     job = Job(data=data, out=folder, **how.of_each_run())
     return tasks_for(planned, [run_folder(folder, experiment) for experiment in planned], job)
-
-
-def run_folder(folder: Path, experiment: Experiment) -> Path:
-    """Where a run of a reproduction lives."""
-    return folder / f"{experiment.model.name}-seed{experiment.seed}"
 
 
 def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int | None, list[Ending]]":
@@ -174,7 +170,7 @@ def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int |
     return 128 + signal, endings
 
 
-def _exit_code(runs: list[Over]) -> int:
+def _exit_code(runs: list[EndedRun]) -> int:
     failures = [run for run in runs if not run.done]
     for run in failures:
         say(f"reslab: {run.task.title} {run.ending.state}: {one_line(run.ending.why)}")

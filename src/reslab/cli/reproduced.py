@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.report import print_table6, print_verdicts
 from reslab.core.errors import ReslabError, one_line
+from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.catalog import Reproduction
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Over:
-    """How a run ended."""
+class EndedRun:
+    """A run, and how it ended."""
 
     task: "Task"
     ending: "Ending"
@@ -27,13 +28,18 @@ class Over:
         """Whether it has a result."""
         return self.ending.state == "done"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values of a run that has none."""
+    def failure_as_json(self) -> dict[str, Any]:
+        """A run without a result, as plain values: ``model``, ``seed``, ``why``."""
         experiment = self.task.experiment
         return {"model": experiment.model.name, "seed": experiment.seed, "why": self.ending.why}
 
 
-def over(task: "Task", ending: "Ending") -> Over:
+def run_folder(folder: Path, experiment: Experiment) -> Path:
+    """Where a run of a reproduction lives."""
+    return folder / f"{experiment.model.name}-seed{experiment.seed}"
+
+
+def checked(task: "Task", ending: "Ending") -> EndedRun:
     """How ``task`` ended; a finished run whose files are damaged has failed."""
     from reslab.experiments.queue.task import Ending
     from reslab.report.finished import finished
@@ -42,11 +48,11 @@ def over(task: "Task", ending: "Ending") -> Over:
         try:
             finished([RunDirectory.open(task.job.out)])
         except ReslabError as error:
-            return Over(task, Ending("failed", str(error), error.exit_code))
-    return Over(task, ending)
+            return EndedRun(task, Ending("failed", str(error), error.exit_code))
+    return EndedRun(task, ending)
 
 
-def measure_responses(runs: list[Over], device: str) -> None:
+def measure_responses(runs: list[EndedRun], device: str) -> None:
     """For Figure 7, of the finished runs that have none yet; what goes wrong costs no report."""
     from reslab.experiments.responses import keep_responses
 
@@ -59,36 +65,36 @@ def measure_responses(runs: list[Over], device: str) -> None:
 
 
 def earlier(home: Reproduction, changes: Mapping[str, Any], folder: Path, but: Collection[Path]) -> list[Path]:
-    """Finished runs of ``home`` that lie in ``folder`` from before.
+    """Finished runs of ``home`` that lie in ``folder`` from before; those of other settings are named and left out.
 
     Args:
         home: the experiment whose runs the folder holds.
-        changes: to every recipe, as asked for now; runs of others are left out.
+        changes: to every recipe, as asked for now.
         folder: the folder.
         but: run directories that are known already.
     """
-    return [
-        spec.parent
-        for spec in sorted(folder.glob("*-seed*/spec.json"))
-        if spec.parent not in but and _is_earlier(spec.parent, home, changes)
-    ]
+    there = sorted(spec.parent for spec in folder.glob("*/spec.json"))
+    return [place for place in there if place not in but and _belongs(place, home, changes)]
 
 
-def _is_earlier(place: Path, home: Reproduction, changes: Mapping[str, Any]) -> bool:
+def _belongs(place: Path, home: Reproduction, changes: Mapping[str, Any]) -> bool:
     from reslab.report.finished import finished
 
     try:
         run = RunDirectory.open(place)
         name, seed = run.experiment.model.name, run.experiment.seed
-        if name not in home.models or [run.experiment] != home.experiments([seed], [name], changes):
+        if place != run_folder(place.parent, run.experiment) or name not in home.models or run.result() is None:
             return False
-        return run.result() is not None and bool(finished([run]))
+        if [run.experiment] == home.experiments([seed], [name], changes):
+            return bool(finished([run]))
+        why = "it has other settings"
     except ReslabError as error:
-        say(f"reslab: warning: {place} is left out of the report: {one_line(error)}")
-        return False
+        why = one_line(error)
+    say(f"reslab: warning: {place} is left out of the report: {why}")
+    return False
 
 
-def report(runs: list[Over], kept: list[Path], folder: Path, *, paper_points: bool, as_json: bool) -> None:
+def report(runs: list[EndedRun], kept: list[Path], folder: Path, *, paper_points: bool, as_json: bool) -> None:
     """The report of those that finished and of those ``kept`` from before, if any."""
     from reslab.report.finished import finished
     from reslab.report.page import write_report
@@ -105,7 +111,7 @@ def report(runs: list[Over], kept: list[Path], folder: Path, *, paper_points: bo
                 "claims": [verdict.as_json() for verdict in written.verdicts] if written else [],
                 "table6": written.table6.as_json() if written and written.table6 else None,
                 "report": str(written.html) if written else None,
-                "failed": [run.as_json() for run in runs if not run.done],
+                "failed": [run.failure_as_json() for run in runs if not run.done],
             }
         )
     elif written:

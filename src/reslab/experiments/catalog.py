@@ -89,7 +89,7 @@ TABLE6: Final = Reproduction(
     ),
     recipe=PAPER_CIFAR,
     width=None,
-    cost="11 networks of 64,000 steps: made for a GPU; ResNet-20 takes 2 hours on 2 cores with bf16, a night without",
+    cost="11 networks of 64,000 steps: made for a GPU; ResNet-20 takes 2 to 3 hours on 2 cores, 4 to 8 without bf16",
     home="table6",
 )
 FIGURE7: Final = ("cifar-plain20", "cifar-plain56", "cifar-resnet20", "cifar-resnet56", "cifar-resnet110")

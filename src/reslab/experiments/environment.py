@@ -4,7 +4,6 @@ import functools
 import importlib.metadata
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import torch
 from reslab._version import __version__
 from reslab.core.errors import SpecError, unknown
 from reslab.core.units import counted
+from reslab.experiments.revision import revision_of
 from reslab.training.precision import Resolved
 
 CODE: Final = ("reslab", "revision")
@@ -95,22 +95,4 @@ def _processor() -> str:
 
 @functools.cache
 def _revision() -> str | None:
-    """The git revision of reslab's own source, with a mark when it was changed; None where it is installed."""
-    here = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],  # noqa: S607
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip() if tracked.returncode == 0 else None
+    return revision_of(Path(__file__).parents[1])

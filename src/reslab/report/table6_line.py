@@ -60,6 +60,11 @@ class Line:
         return min(self.errors, default=None)
 
     @property
+    def published_way(self) -> bool:
+        """Whether the runs may be held to the paper's number: nothing departs, or what the paper leaves open."""
+        return self.departs is None or self.departs == SPLIT
+
+    @property
     def repeated(self) -> list[int]:
         """Seeds of more than one run, in another precision, say: such runs are not independent."""
         return [seed for seed, count in Counter(run.experiment.seed for run in self.runs).items() if count > 1]
@@ -67,7 +72,7 @@ class Line:
     @property
     def tolerance(self) -> float | None:
         """How far the mean may lie from the paper's number, in points; None: it is not judged."""
-        if not self.runs or self.printed is None or self.repeated or self.departs not in (None, SPLIT):
+        if not self.runs or self.printed is None or self.repeated or not self.published_way:
             return None
         return ON_MANY if len(self.runs) >= MANY else ON_ONE
 
@@ -85,7 +90,7 @@ class Line:
             return "cited"
         if self.mean is None:
             return "not run"
-        if self.departs not in (None, SPLIT):
+        if not self.published_way:
             return "not the paper's schedule"
         if self.repeated:
             return f"not judged: seed {self.repeated[0]} is there more than once"

@@ -5,20 +5,23 @@ from typing import Any, Final
 
 from reslab.report.finished import FinishedRun
 
-SHOWN: Final = ("reslab", "revision", "torch", "python", "processor", "threads", "precision")
+SHOWN: Final = ("reslab", "revision", "torch", "python", "device", "processor", "threads", "precision")
 
 
 def where(runs: Sequence[FinishedRun]) -> list[str]:
     """Versions and machines; what else they were when a run went on; what was said of the pictures' copy."""
     begun: dict[str, list[str]] = {}
     for run in runs:
-        begun.setdefault(_place(run), []).append(_named(run))
+        if place := _place(run):
+            begun.setdefault(place, []).append(_named(run))
     places = [f"{place}." if len(begun) == 1 else f"{', '.join(names)}: {place}." for place, names in begun.items()]
-    return [*filter(lambda place: place != ".", places), *dict.fromkeys(line for run in runs for line in _notes(run))]
+    return [*places, *dict.fromkeys(line for run in runs for line in _notes(run))]
 
 
 def _place(run: FinishedRun) -> str:
-    return "; ".join(f"{key} {run.environment[key]}" for key in SHOWN if run.environment.get(key) is not None)
+    """The device is named where it is not the processor."""
+    noted = {key: run.environment.get(key) for key in SHOWN}
+    return "; ".join(f"{key} {value}" for key, value in noted.items() if value not in (None, "cpu"))
 
 
 def _named(run: FinishedRun) -> str:
