@@ -1,7 +1,12 @@
+import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from reslab.experiments.revision import revision_of
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 
 
 def committed(folder: Path) -> str:
