@@ -163,6 +163,7 @@ def test_every_node_has_a_run_where_nobody_says_how_many(reproduce: Command, tmp
     process = reproduce(tmp_path, "--on", "ray", steps=100_000)
     with ending(process):
         wait_until(process, lambda: all(begun(tmp_path, run) for run in RUNS))
+        assert not any((tmp_path / run / "result.json").exists() for run in RUNS), "they run at the same time"
 
 
 @pytest.mark.slow
