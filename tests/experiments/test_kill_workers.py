@@ -58,23 +58,22 @@ def test_killing_a_loader_worker_at_any_moment_changes_no_weight(
     finally:
         undisturbed.end()
     chance = random.Random(0)  # noqa: S311 moments, not secrets
-    found, named = [], 0
-    for number, moment in enumerate(chance.sample(range(1, STEPS - 50), MOMENTS)):
+    found = []
+    for number, moment in enumerate(chance.sample(range(1, STEPS // 2), MOMENTS)):
         run = Run(photos, tmp_path / f"killed-{number}")
         try:
             run.wait_for(moment)
             time.sleep(chance.uniform(0, 0.02))
-            killed = chance.choice(run.workers())
+            busy, spare = run.workers()[:2]  # the first has every batch where it is quick enough; the second may idle
+            killed = (busy, spare)[number % 2]
             os.kill(killed, signal.SIGKILL)
             found.append(run.weights())
         finally:
             run.end()
-        log = run.log.read_text()
-        warnings = [line for line in log.splitlines() if "loader worker" in line]
-        for line in warnings:
+        named = [line for line in run.log.read_text().splitlines() if "loader worker" in line]
+        for line in named:
             assert line.startswith(f"reslab: warning: loader worker {killed} died (SIGKILL)")
             assert line.endswith("it was replaced, and no batch changes")
-        named += len(warnings)
+        assert len(named) == 1 or (killed == spare and not named)
         assert json.loads((run.out / "result.json").read_text())["replaced"] == 0
     assert found == [expected] * MOMENTS
-    assert MOMENTS - 3 <= named <= MOMENTS  # a worker of a test on the way may have had nothing more to do
