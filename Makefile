@@ -43,11 +43,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip $(INSTALL) --editable ".[dev]"
 	touch $(READY)
 
-# Of the two libraries nothing but the networks is used: neither what they fetch weights with, nor their torch.
+# Of timm and torchvision networks and crops are used: neither what they fetch weights with, nor their torch.
 $(ORACLE_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-oracle
 	echo '*' > .venv-oracle/.gitignore
 	$(ORACLE)/pip $(INSTALL) torch
 	$(ORACLE)/pip $(INSTALL) --editable ".[dev]"
 	$(ORACLE)/pip $(INSTALL) --no-deps timm torchvision
+	$(ORACLE)/pip $(INSTALL) torchmetrics
 	touch $(ORACLE_READY)

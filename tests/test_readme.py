@@ -87,6 +87,7 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout
     assert (tmp_path / "runs" / "report.html").exists()
+    assert (tmp_path / "runs" / "compare.html").exists()
     assert (tmp_path / "dogs" / "report.html").exists()
     assert (tmp_path / "dogs" / "sheet.png").exists()
     assert (tmp_path / "resnet50.svg").exists()
@@ -103,6 +104,9 @@ def test_the_wheel_holds_pictures_templates_numbers_and_licences(tmp_path: Path)
         "reslab/data/embedded/fashion-mnist.zip",
         "reslab/data/embedded/LICENSE",
         "reslab/report/templates/page.html.j2",
+        "reslab/report/templates/compare.html.j2",
+        "reslab/report/templates/provenance.html.j2",
+        "reslab/report/templates/style.css",
         "reslab/report/templates/errors.html.j2",
         "reslab/report/templates/errors.md.j2",
         "reslab/core/paper/results.json",

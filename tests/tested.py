@@ -1,17 +1,36 @@
 """What several tests test with: a run's own test from Python, and a mark for what needs a CUDA device."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from reslab.core.contract import Contract
+from reslab.core.listening import unheard
+from reslab.core.protocol import Native, find_protocol
 from reslab.core.rundir import RunDirectory
+from reslab.data.photographs import PhotoFolder
+from reslab.data.views import ViewBatch, photo_views
 from reslab.evaluation.result import Evaluation
-from reslab.experiments.testing import evaluate_weights
+from reslab.experiments.notify import Notify
+from reslab.experiments.stored import mix, read_stored
+from reslab.experiments.testing import Testing, evaluate_weights
 from reslab.experiments.weights import read_weights
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 
 
-def evaluate_run(run: RunDirectory, data: str, **how: Any) -> Evaluation:
-    return evaluate_weights(read_weights(run.path), data, **how)
+def centre_views(
+    photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Callable[[str], None] = unheard
+) -> Iterator[ViewBatch]:
+    protocol = find_protocol("center", Native(contract.shorter_side, contract.crop, "center"))
+    return photo_views(photos, protocol, range(len(photos)), batch=batch, workers=workers, warn=warn)
+
+
+def evaluate_run(
+    run: RunDirectory, data: str, out: Path | None = None, notify: Notify | None = None, **how: Any
+) -> Evaluation:
+    folder = evaluate_weights(read_weights(run.path), Testing(data, **how), out=out, notify=notify)
+    return mix([read_stored(folder)]).evaluation

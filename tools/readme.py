@@ -37,6 +37,7 @@ CIFAR10 = ROOT / "results" / "cifar10"
 DOCS = ROOT / "docs"
 SPEED = ROOT / "results" / "speed"
 PUBLISHED = ROOT / "results" / "published.json"
+TESTING = ROOT / "results" / "testing.json"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -106,6 +107,55 @@ def published_table() -> str:
     return f"{table}\n{place['processor']}, torch {place['torch']}; by `python tools/published.py`.\n"
 
 
+def testing_tables() -> dict[str, str]:
+    """Published weights in every way of testing: errors, and what paired tests say."""
+    found = json.loads(TESTING.read_text(encoding="utf-8"))
+    parts = {name: testing_table(found[name]) for name in ("cifar", "photographs")}
+    rows = [
+        (
+            row["statement"],
+            row["precision"],
+            f"{row['difference']:+.2f} [{row['interval'][0]:+.2f}, {row['interval'][1]:+.2f}]",
+            f"{row['only_second']} : {row['only_first']}",
+            f"{row['p_value']:.2g}",
+            f"{row['n']:,}",
+            row["verdict"],
+        )
+        for row in found["paired"]
+    ]
+    headings = (
+        "statement",
+        "precision",
+        "difference, points",
+        "only it : only the other right",
+        "McNemar's p",
+        "n",
+        "verdict",
+    )
+    place = found["environment"]
+    parts["paired"] = markdown_table(headings, rows)
+    parts["testing-place"] = f"{place['processor']}, torch {place['torch']}; by `python tools/testing.py`.\n"
+    return parts
+
+
+def testing_table(found: Sequence[dict[str, Any]]) -> str:
+    """Errors, a row a test."""
+    rows = [
+        (
+            " + ".join(row["networks"]),
+            row["protocol"].removesuffix(", changed"),
+            row["average"],
+            row["precision"],
+            f"{row['error']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]",
+            f"{row['top5_error']:.2f}",
+            f"{row['hits']:,} of {row['n']:,}",
+        )
+        for row in found
+    ]
+    headings = ("network", "protocol", "averaged", "precision", "error %", "top-5 error %", "right")
+    return markdown_table(headings, rows)
+
+
 def kinds_table() -> str:
     """What becomes of each kind of file that the tests build, by reading it."""
     sys.path.insert(0, str(ROOT))
@@ -153,6 +203,7 @@ def main() -> None:
         DOCS / "cifar10.md": generated(DOCS / "cifar10.md", {"obtained": parts["obtained"]}),
         DOCS / "speed.md": generated(DOCS / "speed.md", {"speed": speed_tables()}),
         DOCS / "photographs.md": generated(DOCS / "photographs.md", {"kinds": kinds_table()}),
+        DOCS / "testing.md": generated(DOCS / "testing.md", testing_tables()),
         DOCS / "weights.md": generated(DOCS / "weights.md", {"published": published_table()}),
     }
     if options.check:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Photographs
+from reslab.experiments.networks import build
 from reslab.report.speed import speed_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -119,9 +121,39 @@ def test_infer_measures_a_forward_pass(reslab: Command) -> None:
     assert found["advice"]["workers"] is None
 
 
+def test_test_counts_ten_crops_and_whole_pictures_in_central_crops(
+    reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = partial(build, classes=3)
+    monkeypatch.setattr(
+        "reslab.experiments.bench.testing.build", lambda spec: narrow(spec.but({"name": "resnet18", "width": 8}))
+    )
+    words = ("--data", folder, "--batch", 2, "--rounds", 1, "--workers", 1, "--precision", "fp32")
+    done = reslab("bench", "test", *words, "--model", "resnet18")
+    assert done.returncode == 0, done.stderr
+    assert "ten-crop in fp32 against ten central crops" in done.stdout
+    found = document(reslab("bench", "test", *words, "--json"))
+    assert found["settings"] == {
+        "kind": "test",
+        "model": "resnet50",
+        "data": folder.name,
+        "workers": 1,
+        "batch": 2,
+        "precision": "fp32",
+        "device": None,
+    }
+    ten, whole = found["rows"]
+    assert ten["name"] == "ten-crop in fp32 against ten central crops"
+    pixels = sum(side * (side * 300 // 240) for side in (224, 256, 384, 480, 640))  # the photographs are 300x240
+    assert whole["name"] == f"multi-scale in fp32 against {pixels / 224**2:.1f} central crops"
+    assert all(row["ratio"] > 0 for row in found["rows"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (("test",), "bench test reads photographs: --data FOLDER"),
+        (("test", "--data", "FOLDER", "--bn-group", 2), "--bn-group has no effect on bench test"),
         (("train", "--rounds", 0), "--rounds must be at least 1, not 0"),
         (("train", "--batch", 0), "--batch must be at least 1, not 0"),
         (("train", "--workers", -1), "--workers must be at least 0, not -1"),

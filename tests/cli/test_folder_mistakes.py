@@ -134,11 +134,11 @@ def test_batch_statistics_of_a_single_number_are_refused(reslab: Command, photos
             "has classes that the network does not know (10 of 10): T-shirt/top, Trouser",
         ),
         (("--data", "nowhere"), "nowhere does not exist; --data takes 'embedded', a folder of photographs"),
-        (("--protocol", "single"), "--protocol single: this network's pictures are tested by center"),
+        (("--protocol", "10-crop"), "unknown protocol '10-crop'; did you mean 'ten-crop'? (choose from: single"),
         (("--split", "test"), 'Invalid value "test" for --split'),
         (("--workers", -1), "--workers must be 0 or more, not -1"),
         (("--device", "tpu"), "unknown device 'tpu'"),
-        ((), "requires an argument"),
+        ((), "--data says which pictures to test on"),
     ],
 )
 def test_a_test_that_cannot_be_made_is_one_line(

@@ -26,6 +26,13 @@ FLAGS = {
     "evaluate": {
         *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"),
         *("--shortcut", "--stride-on", "--pool", "--preprocessing", "--force"),
+        *("--from-scores", "--average", "--scales", "--member-weights"),
+        *("--ensemble", "--pairs", "--greedy", "--server-file", "--server-classes"),
+    },
+    "compare": {
+        *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json", "--page"),
+        *("--shortcut", "--stride-on", "--pool", "--preprocessing", "--force"),
+        *("--from-scores", "--average", "--scales"),
     },
     "reproduce": {
         *(

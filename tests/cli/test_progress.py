@@ -47,3 +47,29 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(monkeypatch: pytest.MonkeyP
 
 def test_what_is_no_terminal_gets_plain_lines() -> None:
     assert isinstance(progress(), PlainProgress)
+
+
+def test_a_long_test_says_how_far_it_is_and_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("reslab.cli.progress.time.monotonic", lambda: now[0])
+    plain = PlainProgress()
+    for seconds, views in ((1, 10), (5, 20), (6, 40), (5, 60), (60, 100), (1, 10), (20, 30)):
+        now[0] += seconds
+        plain.scored(views, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "40 of 100 views, 22 s left",
+        "30 of 100 views, 1 min 10 s left",
+    ]
+
+
+def test_a_terminal_gets_a_bar_for_a_test_that_goes_when_it_ends() -> None:
+    stream = io.StringIO()
+    live = LiveProgress(Console(file=stream, force_terminal=True, width=160))
+    for _ in range(2):
+        live.scored(40, 100)
+        assert [(task.completed, task.total) for task in live.bars.tasks] == [(40, 100)]
+        live.scored(100, 100)
+        assert live.bars.tasks == []
+    assert "views" in stream.getvalue()

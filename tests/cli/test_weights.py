@@ -51,7 +51,8 @@ def test_a_lone_file_is_tested_as_its_folder_is(reslab: Command, brought: Path, 
         flags = ("--data", photos, "--workers", 0, "--out", tmp_path / f"scores{number}", "--json")
         done = reslab("evaluate", place, *flags)
         assert done.returncode == 0, done.stderr
-        answers.append(json.loads(done.stdout))
+        answer = json.loads(done.stdout)
+        answers.append({key: value for key, value in answer.items() if key not in ("scores", "command")})
     assert answers[0] == answers[1]
     assert said(reslab, "inspect", alone) == said(reslab, "inspect", brought)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from reslab.core.errors import StorageError
-from reslab.core.files import canonical_json, sha256_file, storing, write_bytes, write_json, write_text
+from reslab.core.files import canonical_json, refilled, sha256_file, storing, write_bytes, write_json, write_text
 
 
 def refusing(code: int) -> object:
@@ -117,3 +117,65 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path, m
         write_bytes(target, b"new")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+NAMES = ("facts", "a", "b")
+
+
+def fill(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_a_folder_is_filled_anew_and_what_is_not_of_it_stays(tmp_path: Path) -> None:
+    target = tmp_path / "scores"
+    with refilled(target, NAMES) as partial:
+        fill(partial, facts="1", a="1", b="1")
+    (target / "mine").write_text("mine")
+    with refilled(target, NAMES) as partial:
+        fill(partial, facts="2", a="2")
+    assert contents(target) == {"facts": "2", "a": "2", "mine": "mine"}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_could_not_be_filled_is_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "scores"
+    with refilled(target, NAMES) as partial:
+        fill(partial, facts="1", a="1")
+
+    def broken_off() -> None:
+        with refilled(target, NAMES) as partial:
+            fill(partial, facts="2")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert contents(target) == {"facts": "1", "a": "1"}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_says_that_a_folder_is_whole_goes_first_and_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "scores"
+    with refilled(target, NAMES) as partial:
+        fill(partial, facts="1", a="1", b="1")
+    moved: list[str] = []
+    replace = Path.replace
+
+    def failing(self: Path, to: Path) -> Path:
+        assert not (target / "facts").exists()
+        moved.append(self.name)
+        if self.name == "a":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(StorageError, match=r"cannot write .*scores: Input/output error"), refilled(target, NAMES) as p:
+        fill(p, facts="2", a="2", b="2")
+    assert moved == ["b", "a"]
+    assert "facts" not in contents(target)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tested import centre_views
 
 from reslab.core.errors import PictureError
 from reslab.core.experiment import Photographs
-from reslab.data import chance, photographs
+from reslab.data import chance, photographs, views
 from reslab.data.decode import decode
-from reslab.data.loader import CropBatch, centre_crops
+from reslab.data.loader import CropBatch
 from reslab.data.photographs import PhotoFolder
 from reslab.data.source import PictureFolder
 
@@ -40,7 +41,7 @@ def damage(root: Path, *names: str) -> PhotoFolder:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_picture_stops_and_is_named(drawn: Drawn, exact: Photographs, workers: int, own: Path) -> None:
     pictures = damage(own, "birch/003.png")
-    for read in (lambda: drawn(pictures, workers=workers), lambda: list(centre_crops(pictures, exact.contract, 4, 2))):
+    for read in (lambda: drawn(pictures, workers=workers), lambda: list(centre_views(pictures, exact.contract, 4, 2))):
         with pytest.raises(PictureError) as error:
             read()
         assert str(error.value).startswith(f"{own}/birch/003.png is damaged: ")
@@ -50,7 +51,7 @@ def test_a_bad_picture_stops_and_is_named(drawn: Drawn, exact: Photographs, work
 def test_a_test_stops_at_a_bad_picture_even_where_training_replaces_it(replacing: Photographs, own: Path) -> None:
     pictures = damage(own, "ash/000.png")
     with pytest.raises(PictureError, match=r"ash/000\.png is damaged"):
-        list(centre_crops(pictures, replacing.contract, 4))
+        list(centre_views(pictures, replacing.contract, 4))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_a_file_that_changed_after_it_was_found_is_refused(
     with pytest.raises(PictureError, match=rf"^{own}/ash/004\.png {message}"):
         drawn(pictures)
     with pytest.raises(PictureError, match=rf"^{own}/ash/004\.png {message}"):
-        list(centre_crops(pictures, exact.contract, 4))
+        list(centre_views(pictures, exact.contract, 4))
     replaced = {incident.path for batch in drawn(pictures, replacing) for incident in batch.replaced}
     assert replaced == {"ash/004.png"}
 
@@ -159,12 +160,13 @@ def test_a_worker_killed_in_the_middle_of_decoding_changes_no_batch(
 
     alone = digests(drawn(photos))
     monkeypatch.setattr(photographs, "decode", dying)
+    monkeypatch.setattr(views, "decode", dying)
     heard: list[str] = []
     assert digests(drawn(photos, workers=2, warn=heard.append)) == alone
     assert len(heard) == deaths
     assert all(f"died (SIGKILL) at {photos.place(7)}; it was replaced" in line for line in heard)
     left.value = deaths
     heard.clear()
-    tested = list(centre_crops(photos, exact.contract, 4, 2, heard.append))
+    tested = list(centre_views(photos, exact.contract, 4, 2, heard.append))
     assert torch.cat([batch.indices for batch in tested]).tolist() == list(range(15))
     assert len(heard) == deaths

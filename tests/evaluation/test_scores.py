@@ -1,21 +1,16 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
 from reslab.core.errors import EvaluationError
 from reslab.core.intervals import Count
+from reslab.core.protocol import Native, find_protocol
 from reslab.evaluation.result import Evaluation, summarise
-from reslab.evaluation.scores import Scores, View, read_scores, score
-from reslab.training.precision import autocast
-
-FP32 = autocast(torch.device("cpu"), "fp32")
-BF16 = autocast(torch.device("cpu"), "bf16")
+from reslab.evaluation.scores import Scores, read_scores
 
 
 @st.composite
@@ -72,96 +67,32 @@ def test_among_the_five_best_is_a_hit_and_the_sixth_is_none() -> None:
     assert scores.count(5) == Count(2, 7)
 
 
-class Network(nn.Module):
-    """Small, with batch normalisation: in training mode a batch's composition would matter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.layers(x)
-        return logits
-
-
-IMAGES = torch.randn(23, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-LABELS = torch.randint(6, (23,), generator=torch.Generator().manual_seed(1))
-
-
-def views(places: Tensor, batch: int) -> Iterator[View]:
-    for part in places.split(batch):
-        yield View(IMAGES[part], LABELS[part], part)
-
-
-@pytest.mark.parametrize("batch", [1, 4, 22, 23, 100])
-def test_neither_batches_nor_their_order_matter(batch: int) -> None:
-    net = Network()
-    wanted = net.eval()(IMAGES).softmax(dim=1).detach()
-    places = torch.randperm(23, generator=torch.Generator().manual_seed(batch))
-    scores = score(net.train(), views(places, batch), 23, FP32)
-    torch.testing.assert_close(scores.probabilities, wanted)
-    assert torch.equal(scores.labels, LABELS)
-    assert scores.count() == Scores(wanted, LABELS).count()
-
-
-def test_a_test_leaves_the_network_as_it_was() -> None:
-    net = Network()
-    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    score(net, views(torch.arange(23), 5), 23, FP32)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
-    assert all(parameter.grad is None for parameter in net.parameters())
-
-
-def test_scores_are_fp32_probabilities_in_either_precision() -> None:
-    fp32, bf16 = (score(Network(), views(torch.arange(23), 23), 23, context) for context in (FP32, BF16))
-    assert fp32.probabilities.dtype == bf16.probabilities.dtype == torch.float32
-    torch.testing.assert_close(bf16.probabilities.sum(dim=1), torch.ones(23))
-    assert not torch.equal(fp32.probabilities, bf16.probabilities)
-    torch.testing.assert_close(fp32.probabilities, bf16.probabilities, atol=0.05, rtol=0.1)
-    assert not bf16.probabilities.is_inference()
-
-
-@pytest.mark.parametrize(
-    ("places", "message"),
-    [
-        ([*range(23), 4], "24 views of 23 different pictures; the data set has 23"),
-        ([*range(22), 4], "23 views of 22 different pictures; the data set has 23"),
-        (list(range(22)), "22 views of 22 different pictures; the data set has 23"),
-        (list(range(1, 23)), "22 views of 22 different pictures; the data set has 23"),
-        ([], "0 views of 0 different pictures; the data set has 23"),
-    ],
-)
-def test_every_picture_comes_exactly_once_or_the_test_counts_for_nothing(places: list[int], message: str) -> None:
-    given_views = views(torch.tensor(places, dtype=torch.int64), 4) if places else iter([])
-    with pytest.raises(EvaluationError, match=message):
-        score(Network(), given_views, 23, FP32)
-
-
-def test_scores_that_are_no_numbers_are_refused() -> None:
-    net = Network()
-    with torch.no_grad():
-        net.layers[3].bias[2] = torch.nan
-    with pytest.raises(EvaluationError, match="scores are not finite"):
-        score(net, views(torch.arange(23), 23), 23, FP32)
+def made() -> Scores:
+    draw = torch.Generator().manual_seed(0)
+    return Scores(torch.rand(23, 6, generator=draw).softmax(dim=1), torch.randint(6, (23,), generator=draw))
 
 
 def test_scores_come_back_from_disk_bit_for_bit(tmp_path: Path) -> None:
-    scores = score(Network(), views(torch.arange(23), 5), 23, FP32)
-    scores.store(tmp_path / "single-val", {"protocol": "single", "n": 23})
+    scores = made()
+    scores.store(tmp_path / "single-val")
     found = read_scores(tmp_path / "single-val")
     assert torch.equal(found.probabilities, scores.probabilities)
     assert torch.equal(found.labels, scores.labels)
     assert found.count() == scores.count()
-    assert json.loads((tmp_path / "single-val" / "protocol.json").read_text()) == {"protocol": "single", "n": 23}
+    assert found.count().errors not in (0, 23)
+
+
+def test_scores_that_are_views_of_other_tensors_come_back_too(tmp_path: Path) -> None:
+    scores = Scores(torch.arange(12.0).reshape(3, 4).T, torch.arange(8)[::2] // 3)
+    scores.store(tmp_path)
+    assert torch.equal(read_scores(tmp_path).probabilities, scores.probabilities)
+    assert torch.equal(read_scores(tmp_path).labels, scores.labels)
 
 
 def test_equal_scores_make_equal_files(tmp_path: Path) -> None:
     for place in ("a", "b"):
-        score(Network(), views(torch.arange(23), 5), 23, FP32).store(tmp_path / place, {"n": 23})
-    for name in ("scores.safetensors", "protocol.json"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        made().store(tmp_path / place)
+    assert (tmp_path / "a" / "scores.safetensors").read_bytes() == (tmp_path / "b" / "scores.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("data", [None, b"", b"\0" * 40])
@@ -174,28 +105,32 @@ def test_scores_that_are_missing_or_damaged_are_refused(data: bytes | None, tmp_
 
 def summary() -> Evaluation:
     rows = torch.eye(8)[torch.tensor([0, 0, 2, 2, 2])]
-    return summarise(Scores(rows, torch.tensor([0, 2, 2, 2, 7])), tuple("abcdefgh"), "bf16")
+    protocol = find_protocol("flip", Native(37, 32, "single"))
+    return summarise(Scores(rows, torch.tensor([0, 2, 2, 2, 7])), tuple("abcdefgh"), "bf16", protocol)
 
 
 def test_a_summary_counts_in_every_way() -> None:
     found = summary()
-    assert (found.top1, found.top5, found.n) == (Count(2, 5), Count(1, 5), 5)
+    assert (found.top1, found.top5, found.n, found.hits) == (Count(2, 5), Count(1, 5), 5, 3)
     assert found.error == 40.0
     assert found.interval == Count(2, 5).interval
     assert found.by_class == {"a": Count(0, 1), "c": Count(1, 3), "h": Count(1, 1)}
 
 
 def test_a_summary_as_json_says_what_is_needed_to_believe_it() -> None:
-    value = json.loads(json.dumps(summary().as_json()))
-    assert list(value) == ["protocol", "precision", "n", "hits", "error", "top5_error", "interval", "by_class"]
-    assert {key: value[key] for key in list(value)[:6]} == {
-        "protocol": "single",
+    found = summary()
+    value = json.loads(json.dumps(found.as_json()))
+    assert {key: value[key] for key in list(value)[:-2]} == {
+        "protocol": "flip",
+        "views": found.protocol.sentence,
+        "average": "probabilities",
         "precision": "bf16",
         "n": 5,
         "hits": 3,
         "error": 40.0,
         "top5_error": 20.0,
     }
+    assert list(value)[-2:] == ["interval", "by_class"]
     low, high = value["interval"]
     assert 0 < low < 40 < high < 100
     assert value["by_class"]["c"]["n"] == 3

@@ -29,7 +29,7 @@ from reslab.experiments.bench.rival import NaiveCrops, threaded
 from reslab.experiments.bench.standard import Samples, standard_batches, train_on
 from reslab.experiments.bench.timing import compare, drain, interleave, steady
 from reslab.experiments.bench.train import bench_train
-from reslab.experiments.inputs import Feed
+from reslab.experiments.feed import Feed
 from reslab.experiments.networks import build
 from reslab.experiments.session import begin
 from reslab.training.step import Batch, train_step

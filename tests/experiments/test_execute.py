@@ -13,13 +13,17 @@ from tests.tested import evaluate_run
 
 from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import Experiment
+from reslab.core.files import sha256_file
+from reslab.core.protocol import Native, find_protocol
 from reslab.core.rundir import RunDirectory
 from reslab.data.pictures import Pictures, Split
 from reslab.data.source import SmallPictures
 from reslab.evaluation.scores import read_scores
 from reslab.experiments import environment, execute
 from reslab.experiments.job import Outcome
+from reslab.experiments.names import describe
 from reslab.experiments.notify import Notify
+from reslab.experiments.stored import mix, read_stored
 from reslab.training import checkpoint
 
 Session = Callable[..., Outcome]
@@ -97,21 +101,33 @@ def test_a_result_says_everything_about_the_run(finished: Path) -> None:
     assert sum(count["n"] for count in result["by_class"].values()) == 40
 
 
-def test_the_result_can_be_counted_again_from_the_stored_scores(finished: Path, splits: Splits) -> None:
+def test_the_result_can_be_counted_again_from_the_stored_scores(
+    finished: Path, splits: Splits, tiny: Experiment
+) -> None:
     result, scores = read_json(finished / "result.json"), read_scores(finished / "scores" / "single-val")
     assert torch.equal(scores.labels, splits["val"].labels)
     assert result["hits"] == int((scores.probabilities.argmax(dim=1) == splits["val"].labels).sum())
-    assert read_json(finished / "scores" / "single-val" / "protocol.json") == {
+    stored = read_stored(finished / "scores" / "single-val")
+    assert mix([stored]).evaluation.hits == result["hits"]
+    facts = read_json(finished / "scores" / "single-val" / "protocol.json")
+    (newest,) = (finished / "checkpoints").glob("step-8")
+    settings, preprocessing = facts.pop("settings"), facts.pop("preprocessing")
+    assert settings == find_protocol("single", Native(14, 12, "single")).model_dump(mode="json")
+    assert preprocessing["form"] == "cifar"
+    assert facts == {
         "protocol": "single",
-        "average": "none: one view",
+        "views": "the centre, crops of 12 at shorter side 12",
         "precision": "fp32",
+        "classes": list(splits["val"].classes),
+        "network": describe(tiny.model),
+        "weights": sha256_file(newest / "model.safetensors"),
+        "step": 8,
+        "forced": [],
+        "command": "",
         "split": "val",
         "data": {"name": "noise", "digest": splits["val"].digest},
-        "classes": list(splits["val"].classes),
-        "step": 8,
         "n": 40,
         "hits": result["hits"],
-        "forced": [],
     }
 
 

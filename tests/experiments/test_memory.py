@@ -11,7 +11,7 @@ from reslab.core.errors import TrainingError
 from reslab.core.experiment import ModelSpec, Recipe
 from reslab.experiments import memory
 from reslab.experiments.bench.pictures import random_pictures
-from reslab.experiments.inputs import Feed
+from reslab.experiments.feed import Feed
 from reslab.experiments.memory import advice, can_recompute, fits, within_memory
 from reslab.experiments.networks import build
 from reslab.experiments.session import Session, begin

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +111,29 @@ def test_an_evaluation_in_bf16_says_so() -> None:
 def test_an_engine_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device"):
         reslab.fit(network(), striped("train", 80), RECIPE, engine="graph", device="cpu")
+
+
+def test_every_way_of_testing_is_there_from_python() -> None:
+    fitted, test = reslab.fit(network(), striped("train", 60), RECIPE), striped("val", 20)
+    usual = reslab.evaluate(fitted, test)
+    assert (usual.protocol.name, usual.protocol.shorter_sides) == ("single", (12,))
+    for name, views in (("single", 1), ("ten-crop", 10), ("multi-scale-mirror", 10)):
+        found = reslab.evaluate(fitted, test, protocol=name)
+        assert (found.protocol.name, found.n) == (name, 20)
+        assert len(found.protocol.groups) * found.protocol.views == views
+    with pytest.raises(SpecError, match=r"unknown protocol 'ten'"):
+        reslab.evaluate(fitted, test, protocol="ten")
+
+
+def test_networks_that_are_not_reslabs_can_be_tested_densely_where_they_pool() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    fitted = reslab.fit(net, striped("train", 60), RECIPE)
+    assert reslab.evaluate(fitted, striped("val", 20), protocol="multi-scale").n == 20
+
+
+def test_a_network_that_is_not_reslabs_is_not_classified_at_each_place(tmp_path: Path) -> None:
+    file = tmp_path / "places.toml"
+    file.write_text('dense = "classify-then-average"\nshorter_sides = [16]')
+    fitted = reslab.fit(nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 4)), striped("train", 60), RECIPE)
+    with pytest.raises(SpecError, match=r"dense 'classify-then-average' is for reslab's networks"):
+        reslab.evaluate(fitted, striped("val", 20), protocol=str(file))

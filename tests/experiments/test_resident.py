@@ -17,7 +17,8 @@ from reslab.data.draws import Draws
 from reslab.data.loader import training_batches
 from reslab.data.pictures import Pictures
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Feed, SmallInputs
+from reslab.experiments.feed import Feed
+from reslab.experiments.inputs import SmallInputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.networks import build
 from reslab.experiments.resident import choose_engine

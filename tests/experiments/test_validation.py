@@ -8,8 +8,9 @@ import torch
 
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
+from reslab.core.protocol import find_protocol
 from reslab.data.pictures import Pictures, Split, set_aside
-from reslab.experiments.inputs import Feed
+from reslab.experiments.feed import Feed
 from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
 from reslab.experiments.testing import trained
@@ -47,9 +48,10 @@ def test_the_error_on_them_is_that_of_the_network_on_just_them(run: Path, splits
     network = trained(read_weights(run, pytest.fail), torch.device("cpu"))
     _, apart = set_aside(splits["train"], 20)
     wrong = 0
+    usual = find_protocol(None, network.inputs.native)
     with torch.inference_mode():
-        for view in network.inputs.views(apart, Feed(torch.device("cpu"))):
-            wrong += int((network.net(view.images).argmax(dim=1) != view.labels).sum())
+        for view in network.inputs.views(apart, usual, range(20), Feed(torch.device("cpu"))):
+            wrong += int((network.net(view.images).argmax(dim=1) != apart.labels[view.indices]).sum())
     result = json.loads((run / "result.json").read_text())
     assert result["validation_error"] == 100 * wrong / 20 == lines(run)[-1]["validation_error"]
     assert result["validation_n"] == 20

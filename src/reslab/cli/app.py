@@ -24,6 +24,7 @@ VERBS = {
     "reproduce": ("reproduce:reproduce", "Carry out one experiment of the paper and report it beside the paper."),
     "train": ("train:train", "Train one network, exactly resumable."),
     "evaluate": ("evaluate:evaluate", "Test a trained network on every picture."),
+    "compare": ("compare:compare", "Say which of two networks is better, by how much, and how sure that is."),
     "predict": ("predict:predict", "Say what is on pictures."),
     "claims": ("report:claims", "Judge the paper's claims on finished runs."),
     "report": ("report:report", "Write a page with table, figure and verdicts of finished runs."),

@@ -12,16 +12,18 @@ from reslab.report.speed import SPEED_HEADINGS, speed_place, speed_rows, speed_s
 if TYPE_CHECKING:
     from reslab.experiments.bench.asked import Asked, Report
 
-Kind = Literal["train", "loader", "infer"]
+Kind = Literal["train", "loader", "infer", "test"]
 DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
     "train": {"model": "resnet18", "batch": 32, "rounds": 9},
     "loader": {"batch": 64, "rounds": 5},
     "infer": {"model": "resnet50", "batch": 16, "rounds": 9},
+    "test": {"model": "resnet50", "batch": 32, "rounds": 3},
 }
 WITHOUT: Final[dict[Kind, tuple[str, ...]]] = {
     "train": (),
     "loader": ("model", "precision", "device", "bn_group"),
     "infer": ("data", "workers", "bn_group"),
+    "test": ("bn_group",),
 }
 
 
@@ -43,10 +45,11 @@ def bench(
     """Measure speed here against rivals that take turns with it, and say which settings are best.
 
     Args:
-        kind: train (a step, and the loop with its data), loader (reading photographs) or infer.
-        model: as `reslab list models` has it; by default resnet18 for train, resnet50 for infer.
-        batch: pictures a step; by default 32 for train, 64 for loader, 16 for infer.
-        rounds: in which each side has its turn; by default 9, and 5 for loader.
+        kind: train (a step, and the loop with its data), loader (reading photographs), infer, or test (what ten crops
+            and whole pictures cost, counted in central crops).
+        model: as `reslab list models` has it; by default resnet18 for train, else resnet50.
+        batch: pictures a step; by default 32 for train, 64 for loader, 16 for infer; of test the photographs, 32.
+        rounds: in which each side has its turn; by default 9, 5 for loader and 3 for test.
         precision: of our side: auto, fp32 or bf16; auto tries both where bf16 is native.
         data: a folder of photographs, or what `reslab train` takes; by default random pictures in memory.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures (torch's
@@ -87,7 +90,8 @@ def bench(
 def _measure(kind: Kind, asked: "Asked") -> "Report":
     from reslab.experiments.bench.infer import bench_infer
     from reslab.experiments.bench.loader import bench_loader
+    from reslab.experiments.bench.testing import bench_test
     from reslab.experiments.bench.train import bench_train
 
-    measure = {"train": bench_train, "loader": bench_loader, "infer": bench_infer}[kind]
+    measure = {"train": bench_train, "loader": bench_loader, "infer": bench_infer, "test": bench_test}[kind]
     return measure(asked, lambda text: say(f"reslab bench {kind}: {text}"))

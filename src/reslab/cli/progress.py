@@ -11,6 +11,8 @@ from reslab.cli.output import say
 from reslab.core.units import duration_text
 from reslab.experiments.notify import Notify
 
+INTERVAL = 10.0  # seconds between lines about a test
+
 
 def progress() -> Notify:
     """The right kind for where standard error goes."""
@@ -28,6 +30,20 @@ def numbers(line: dict[str, Any]) -> str:
 
 class PlainProgress(Notify):
     """One line an interval, for logs."""
+
+    def __init__(self) -> None:
+        self.test: tuple[float, int] | None = None  # when a test was first heard of, and how far it was
+        self.told = time.monotonic()
+
+    def scored(self, views: int, of: int) -> None:
+        """Print how far a long test is."""
+        now = time.monotonic()
+        since, first = self.test = self.test or (now, views)
+        if first < views < of and now - self.told >= INTERVAL:
+            self.told = now
+            say(f"{views:,} of {of:,} views, {duration_text((now - since) / (views - first) * (of - views))} left")
+        if views == of:
+            self.test = None
 
     def begun(self, title: str, step: int, steps: int) -> None:
         """Say what starts, and where."""
@@ -68,6 +84,16 @@ class LiveProgress(Notify):
         """Start a bar."""
         self.bars.start()
         self.task = self.bars.add_task(title, total=steps, completed=step, numbers="")
+
+    def scored(self, views: int, of: int) -> None:
+        """Move the bar of a test, and take it away at the end."""
+        if self.task is None:
+            self.begun("views", 0, of)
+        self.stepped(views)
+        if views == of and self.task is not None:
+            self.bars.remove_task(self.task)
+            self.task = None
+            self.ended()
 
     def stepped(self, step: int) -> None:
         """Move the bar."""

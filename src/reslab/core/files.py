@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,34 @@ def whole_folder(target: Path, needed: int | None = None) -> Iterator[Path]:
             sync_directory(partial)
             partial.rename(target)
             sync_directory(target.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def refilled(target: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder to fill, whose files take the place of those in ``target`` when all went well; else nothing changes.
+
+    Args:
+        target: made where it is missing.
+        names: the files that there may be; those of them that are in ``target`` go, others stay. The first says that
+            the rest is whole: it goes first and comes last.
+
+    Raises:
+        StorageError: as `storing` says.
+    """
+    partial = target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    with storing(target):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            target.mkdir(exist_ok=True)
+            for name in names:
+                (target / name).unlink(missing_ok=True)
+            for name in names[::-1]:
+                if (partial / name).exists():
+                    (partial / name).replace(target / name)
+            sync_directory(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reslab.core.contract import Contract
 from reslab.core.experiment import Augmentation, Photographs
 from reslab.core.listening import unheard
 from reslab.data.draws import Drawer
-from reslab.data.photographs import CentreCrops, Incident, PhotoBatch, PhotoFolder, TrainingCrops
+from reslab.data.photographs import Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
 from reslab.data.pool import At, Buffer, in_order
 
@@ -129,20 +128,6 @@ def training_crops(
     work = TrainingCrops(photos, settings, batch, seed)
     for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
         yield _crops(found, buffer, settings.contract.crop)
-
-
-def centre_crops(
-    photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Warn = unheard
-) -> Iterator[CropBatch]:
-    """The central crop of every photograph once, in order; the last batch may be smaller.
-
-    Raises:
-        PictureError: a picture cannot be used: testing never goes on without it.
-        WorkerError: a picture killed or hung three workers.
-    """
-    work = CentreCrops(photos, contract, batch)
-    for found, buffer in in_order(work, work.tasks, workers, warn):
-        yield _crops(found, buffer, contract.crop)
 
 
 def _crops(found: PhotoBatch, buffer: Buffer, side: int) -> CropBatch:

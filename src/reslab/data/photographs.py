@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
@@ -47,6 +49,11 @@ class PhotoFolder:
     def classes(self) -> tuple[str, ...]:
         """The classes' names, in the order of their labels."""
         return self.index.classes
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+        return torch.from_numpy(self.index.labels.astype(np.int64))
 
     @property
     def digest(self) -> str:
@@ -176,44 +183,6 @@ class TrainingCrops:
         left = draw(resized[0] - self.side + 1, chance.COLUMN)
         top = draw(resized[1] - self.side + 1, chance.ROW)
         return Crop(resized, left, top, self.side), self.settings.flip and draw(2, chance.MIRROR) == 1
-
-
-class CentreCrops:
-    """Work: batches of central crops in the set's order, by the place of their first picture."""
-
-    def __init__(self, photos: PhotoFolder, contract: Contract, batch: int) -> None:
-        self.photos, self.contract, self.batch = photos, contract, batch
-
-    @property
-    def room(self) -> int:
-        """Bytes of one batch."""
-        return self.batch * self.contract.crop**2 * 3
-
-    @property
-    def tasks(self) -> Sequence[int]:
-        """One task a batch."""
-        return range(0, len(self.photos), self.batch)
-
-    def describe(self, item: int) -> str:
-        """A picture's path."""
-        return self.photos.place(item)
-
-    def __call__(self, task: int, out: Buffer, at: At) -> PhotoBatch:
-        """The pictures from ``task`` on; the last batch may be smaller."""
-        indices = np.arange(task, min(task + self.batch, len(self.photos)))
-        side = self.contract.crop
-        crops = out[: self.room].reshape(self.batch, side, side, 3)
-        enlarged: list[Incident] = []
-        for place, number in enumerate(indices.tolist()):
-            at(number)
-            try:
-                data, header = self.photos.open(number)
-                enlarged += self.photos.smaller(number, header, side)
-                crops[place] = central(data, header, self.contract)
-            except PictureError as error:
-                raise self.photos.named(number, error) from None
-        labels = self.photos.index.labels[indices].astype(np.int64)
-        return PhotoBatch(labels, indices, (), tuple(enlarged))
 
 
 class SingleViews:

@@ -1,20 +1,18 @@
 """A test's result as people and programs read it."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from reslab.core.intervals import Count
+from reslab.core.protocol import Protocol
 from reslab.evaluation.scores import Scores
-
-SINGLE: Final = "single"  # section 4.2: the single view of the original picture
-CENTRE: Final = "center"  # the central crop of a photograph; Figure 4 and the authors' release
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """An error with everything needed to believe it; errors in percent, intervals 95 % Wilson."""
 
-    protocol: str
+    protocol: Protocol
     precision: str
     top1: Count
     top5: Count
@@ -35,13 +33,20 @@ class Evaluation:
         """How many pictures were tested."""
         return self.top1.n
 
+    @property
+    def hits(self) -> int:
+        """How many answers were right."""
+        return self.n - self.top1.errors
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
         return {
-            "protocol": self.protocol,
+            "protocol": self.protocol.name,
+            "views": self.protocol.sentence,
+            "average": self.protocol.average,
             "precision": self.precision,
             "n": self.n,
-            "hits": self.n - self.top1.errors,
+            "hits": self.hits,
             "error": self.error,
             "top5_error": self.top5.error,
             "interval": list(self.interval),
@@ -52,7 +57,7 @@ class Evaluation:
         }
 
 
-def summarise(scores: Scores, classes: tuple[str, ...], precision: str, protocol: str = SINGLE) -> Evaluation:
+def summarise(scores: Scores, classes: tuple[str, ...], precision: str, protocol: Protocol) -> Evaluation:
     """Count ``scores`` in every way that a report shows."""
     present = [classes[label] for label in scores.labels.unique().tolist()]
     by_class = dict(zip(present, scores.counts_by_class(), strict=True))

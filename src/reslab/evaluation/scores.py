@@ -1,31 +1,24 @@
 """Per-image scores of one test: computed once, stored, and counted in integers."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Final
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reslab.core.errors import EvaluationError
-from reslab.core.files import write_bytes, write_json
+from reslab.core.files import write_bytes
 from reslab.core.intervals import Count
 
-
-class View(NamedTuple):
-    """Pictures as the network takes them: ``images`` float32 (B, 3, H, W); ``labels``, ``indices`` int64 (B,)."""
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
+SCORES: Final = "scores.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """``probabilities`` float32 (N, classes), the softmax outputs in the data set's order; ``labels`` int64 (N,)."""
+    """``probabilities`` float32 (N, classes) in the data set's order; ``labels`` int64 (N,)."""
 
     probabilities: Tensor
     labels: Tensor
@@ -51,11 +44,10 @@ class Scores:
         right = torch.bincount(self.labels[hits], minlength=classes).tolist()
         return [Count(n - r, n) for n, r in zip(total, right, strict=True) if n]
 
-    def store(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write ``scores.safetensors`` and, from ``facts``, ``protocol.json`` into ``folder``."""
+    def store(self, folder: Path) -> None:
+        """Write ``scores.safetensors`` into ``folder``."""
         tensors = {"probabilities": self.probabilities.contiguous(), "labels": self.labels.contiguous()}
-        write_bytes(folder / "scores.safetensors", safetensors.torch.save(tensors))
-        write_json(folder / "protocol.json", facts)
+        write_bytes(folder / SCORES, safetensors.torch.save(tensors))
 
 
 def read_scores(folder: Path) -> Scores:
@@ -65,37 +57,11 @@ def read_scores(folder: Path) -> Scores:
         EvaluationError: there are none, or they are damaged.
     """
     try:
-        tensors = safetensors.torch.load_file(folder / "scores.safetensors")
-        return Scores(tensors["probabilities"], tensors["labels"])
+        tensors = safetensors.torch.load_file(folder / SCORES)
+        scores = Scores(tensors["probabilities"], tensors["labels"])
     except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise EvaluationError(f"cannot read the scores in {folder}: {error}") from None
-
-
-def score(net: nn.Module, views: Iterable[View], pictures: int, context: torch.autocast) -> Scores:
-    """Test ``net``, in evaluation mode, on a single view of every picture.
-
-    Args:
-        net: returns logits (B, classes).
-        views: together every picture exactly once, in any order.
-        pictures: how many there are.
-        context: the precision of the forward pass.
-
-    Raises:
-        EvaluationError: a picture came twice or never, or a score is not finite.
-    """
-    net.eval()
-    outputs, labels, indices = [], [], []
-    with torch.inference_mode(), context:
-        for view in views:
-            outputs.append(net(view.images).float().softmax(dim=1).cpu())
-            labels.append(view.labels.cpu())
-            indices.append(view.indices.cpu())
-    seen = torch.cat(indices) if indices else torch.empty(0, dtype=torch.int64)
-    if len(seen) != pictures or not torch.equal(seen.sort().values, torch.arange(pictures)):
-        distinct = len(seen.unique())
-        raise EvaluationError(f"{len(seen)} views of {distinct} different pictures; the data set has {pictures}")
-    order = seen.argsort()
-    scores = Scores(torch.cat(outputs)[order].clone(), torch.cat(labels)[order])
-    if not scores.probabilities.isfinite().all():
-        raise EvaluationError("the network's scores are not finite")
+    found = (scores.probabilities.dtype, scores.probabilities.dim(), scores.labels.dtype, scores.labels.dim())
+    if found != (torch.float32, 2, torch.int64, 1) or len(scores.probabilities) != len(scores.labels):
+        raise EvaluationError(f"the scores in {folder} are damaged: their arrays have other shapes or types")
     return scores

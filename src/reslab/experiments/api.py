@@ -77,18 +77,22 @@ def fit(
     return Fitted(session, pictures.classes)
 
 
-def evaluate(fitted: Fitted, pictures: Dataset, *, precision: Resolved = "fp32") -> Evaluation:
-    """Test on one view of every picture, each counted exactly once.
+def evaluate(
+    fitted: Fitted, pictures: Dataset, *, protocol: str | None = None, precision: Resolved = "fp32"
+) -> Evaluation:
+    """Test on every picture, each counted exactly once.
 
     Args:
         fitted: what `fit` returned.
         pictures: those to test on.
+        protocol: ``single``, ``center``, ``flip``, ``ten-crop``, ``multi-scale``, ``multi-scale-mirror`` or the path of
+            a TOML file; None: the usual one view.
         precision: of the forward pass.
 
     Raises:
+        SpecError: there is no such protocol, or the network cannot be tested by it.
         DataError: the pictures have another shape than those trained on.
         EvaluationError: a picture was not counted exactly once.
     """
-    return summarise(
-        fitted.session.test(pictures, precision), pictures.classes, precision, fitted.session.inputs.protocol
-    )
+    test = fitted.session.test(pictures, precision, protocol)
+    return summarise(test.scores, pictures.classes, precision, test.protocol)

@@ -16,7 +16,8 @@ from reslab.core.units import counted, duration_text
 from reslab.experiments.bench.pictures import random_pictures
 from reslab.experiments.bench.steps import own_step
 from reslab.experiments.bench.timing import Turn, once, waiting_for
-from reslab.experiments.inputs import SMALL_TEST_BATCH, Feed
+from reslab.experiments.feed import Feed
+from reslab.experiments.inputs import SMALL_TEST_BATCH
 from reslab.experiments.memory import release_memory, within_memory
 from reslab.experiments.names import describe
 from reslab.experiments.networks import blueprint, build

@@ -5,7 +5,7 @@ from reslab.core.intervals import Count
 from reslab.core.rundir import Record
 from reslab.data.source import Dataset
 from reslab.evaluation.result import summarise
-from reslab.evaluation.scores import Scores
+from reslab.experiments.scoring import Tested
 from reslab.experiments.session import Session
 from reslab.models.sizes import size_of
 
@@ -15,19 +15,19 @@ class Examiner:
 
     def __init__(self, session: Session, val: Dataset, validation: Dataset | None) -> None:
         self.session, self.val, self.validation = session, val, validation
-        self.last: tuple[int, Scores, Count | None] | None = None
+        self.last: tuple[int, Tested, Count | None] | None = None
 
-    def __call__(self) -> tuple[Scores, Count | None]:
-        """Scores on ``val`` and errors on ``validation`` after the present step, computed once."""
+    def __call__(self) -> tuple[Tested, Count | None]:
+        """The test on ``val`` and errors on ``validation`` after the present step, computed once."""
         step = self.session.training.step
         if self.last is None or self.last[0] != step:
-            aside = self.session.test(self.validation).count() if self.validation is not None else None
+            aside = self.session.test(self.validation).scores.count() if self.validation is not None else None
             self.last = step, self.session.test(self.val), aside
         return self.last[1:]
 
     def count(self) -> Count:
         """Errors on ``val``."""
-        return self()[0].count()
+        return self()[0].scores.count()
 
     def aside(self) -> Record:
         """What a line of metrics says of the pictures set aside, where there are any and they have been tested."""
@@ -36,10 +36,10 @@ class Examiner:
 
     def result(self, experiment: Experiment) -> Record:
         """The finished run's result: the error is that of the last step (section 4.2), never the best on the way."""
-        scores, _ = self()
+        test, _ = self()
         inputs, train = self.session.inputs, self.session.train_error()
         size = size_of(self.session.net, inputs.side)
-        test = summarise(scores, self.val.classes, "fp32", inputs.protocol)
+        found = summarise(test.scores, self.val.classes, "fp32", test.protocol)
         return {
             "model": experiment.model.name,
             "parameters": size.parameters,
@@ -47,15 +47,15 @@ class Examiner:
             "input_size": size.input_size,
             "steps": experiment.recipe.steps,
             "seed": experiment.seed,
-            "protocol": test.protocol,
+            "protocol": test.protocol.name,
             "train_error": train.error,
             "train_interval": list(train.interval),
             "train_n": train.n,
             **self.aside(),
-            "test_error": test.error,
-            "test_interval": list(test.interval),
-            "hits": test.n - test.top1.errors,
-            "n": test.n,
+            "test_error": found.error,
+            "test_interval": list(found.interval),
+            "hits": found.n - found.top1.errors,
+            "n": found.n,
             "seconds": round(self.session.training.seconds, 1),
-            "by_class": test.as_json()["by_class"],
+            "by_class": found.as_json()["by_class"],
         }

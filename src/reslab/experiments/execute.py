@@ -8,6 +8,7 @@ import torch
 
 from reslab.core.errors import CheckpointError, DataError, RunError
 from reslab.core.experiment import Experiment, Photographs
+from reslab.core.files import refilled
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
@@ -16,10 +17,10 @@ from reslab.data.pictures import Pictures, set_aside
 from reslab.data.source import Reading, Source, find_data
 from reslab.experiments.environment import CODE, choose_device, differences, environment
 from reslab.experiments.examine import Examiner
+from reslab.experiments.feed import Inputs
 from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
-from reslab.experiments.inputs import Inputs
 from reslab.experiments.job import Job, Outcome
-from reslab.experiments.keep import INDICES, Kept, keep_indices, store_scores
+from reslab.experiments.keep import INDICES, SCORE_FILES, Kept, fill_scores, keep_indices
 from reslab.experiments.memory import within_memory
 from reslab.experiments.names import architecture_of, describe
 from reslab.experiments.networks import build
@@ -227,9 +228,17 @@ class _Execution:
         }
 
     def _finish(self, run: RunDirectory) -> Record:
-        protocol, (scores, _) = self.session.inputs.protocol, self.examiner()
-        kept = Kept(protocol, "fp32", self.train.classes, self.session.training.step)
-        store_scores(scores, run.scores / f"{protocol}-val", self.val, kept)
+        (test, _), training = self.examiner(), self.session.training
+        kept = Kept(
+            precision="fp32",
+            classes=self.train.classes,
+            network=describe(self.experiment.model),
+            weights=checkpoint.digest_of(run.checkpoints, training.step),
+            step=training.step,
+            preprocessing=self.session.inputs.contract(),
+        )
+        with refilled(run.scores / f"{test.protocol.name}-val", SCORE_FILES) as partial:
+            fill_scores(test, partial, self.val, kept)
         result = self.examiner.result(self.experiment)
         if self.experiment.recipe.photographs:
             result["replaced"] = self.notices.samples_replaced

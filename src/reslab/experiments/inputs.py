@@ -1,8 +1,8 @@
 """From pictures to batches as a network takes them: small pictures in memory, photographs in folders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
-from reslab.core.listening import unheard
+from reslab.core.protocol import CENTRE, SHORTER_SIDE, SINGLE, Native, Protocol, scaled
 from reslab.core.units import counted
 from reslab.data.decode import decode
-from reslab.data.loader import CropBatch, centre_crops, ordered_batches, training_batches, training_crops
+from reslab.data.loader import training_batches, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
 from reslab.data.picture_file import Header
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
-from reslab.evaluation.result import CENTRE, SINGLE
-from reslab.evaluation.scores import View
+from reslab.data.views import ViewBatch, photo_views, small_views
+from reslab.evaluation.views import View
+from reslab.experiments.feed import Feed, Inputs
 from reslab.experiments.resident import Resident
 from reslab.training.step import Batch
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
@@ -28,59 +29,7 @@ from reslab.transforms.photographs import PhotoForm, Pixels
 
 SMALL_TEST_BATCH = 500  # pictures; any number gives the same counts
 PHOTO_TEST_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Feed:
-    """How batches reach the network; none of it changes them.
-
-    Args:
-        device: where they are needed.
-        workers: processes that read ahead; 0 reads in this one.
-        warn: hears of workers that were replaced.
-        replaced: hears of pictures that were replaced.
-        enlarged: hears of pictures that are smaller than the crop.
-    """
-
-    device: torch.device
-    workers: int = 0
-    warn: Callable[[str], None] = unheard
-    replaced: Callable[[Incident], None] = unheard
-    enlarged: Callable[[Incident], None] = unheard
-
-
-class Inputs(Protocol):
-    """The form in which a network takes pictures."""
-
-    @property
-    def protocol(self) -> str:
-        """The testing protocol that goes with it."""
-
-    @property
-    def side(self) -> int:
-        """Pixels a side of what the network is fed."""
-
-    def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
-        """Batches after ``consumed`` samples."""
-
-    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
-        """Every picture once."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one view's pixels: (H, W, C)."""
-
-    def view(self, data: bytes, header: Header) -> Pixels:
-        """The testing view of one picture's file: uint8, `shape`; raises PictureError."""
-
-    def input(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 3, H, W) from views, uint8 (N, H, W, C)."""
-
-    def contract(self) -> dict[str, Any]:
-        """What a checkpoint says about it."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of it."""
+DENSE_TEST_BATCH = 16  # crops' pixels; ours: on a processor 64 were no faster, and ResNet-50 took 3.3 GB, not 2.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +37,11 @@ class SmallInputs:
     """The CIFAR form of section 4.2, on pictures in memory."""
 
     form: CifarForm
-    protocol: str = SINGLE
+
+    @property
+    def native(self) -> Native:
+        """The picture's own side; a crop of it is cut at the shorter side that 256 is for a crop of 224."""
+        return Native(scaled(SHORTER_SIDE, self.side), self.side, SINGLE)
 
     @property
     def side(self) -> int:
@@ -122,15 +75,16 @@ class SmallInputs:
             pixels, labels, indices, corners, mirrored = (part.to(feed.device, non_blocking=True) for part in batch)
             yield Batch(form.train(pixels, corners, mirrored), labels, indices)
 
-    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
-        """The single view of section 4.2.
+    def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:
+        """Views of small pictures.
 
         Raises:
             DataError: the pictures are not of the shape that the network was trained on.
         """
         form = self.form.to(feed.device)
-        for batch in ordered_batches(self._fitting(pictures), SMALL_TEST_BATCH):
-            yield View(form.test(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+        for batch in small_views(self._fitting(pictures), protocol, which, SMALL_TEST_BATCH):
+            pixels = batch.pixels.to(feed.device).permute(0, 3, 1, 2)
+            yield from _with_mirror(form.test(pixels), batch, protocol)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,7 +134,11 @@ class PhotoInputs:
     """Crops of photographs, by a preprocessing contract."""
 
     settings: Photographs
-    protocol: str = CENTRE
+
+    @property
+    def native(self) -> Native:
+        """The contract's sizes."""
+        return Native(self.settings.contract.shorter_side, self.side, CENTRE)
 
     @property
     def form(self) -> PhotoForm:
@@ -207,20 +165,21 @@ class PhotoInputs:
         for batch in stream:
             for incident in batch.replaced:
                 feed.replaced(incident)
-            _say_enlarged(batch, feed)
+            _say_enlarged(batch.enlarged, feed)
             pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
             yield Batch(self.input(pixels), labels, indices)
 
-    def views(self, pictures: Dataset, feed: Feed) -> Iterator[View]:
-        """Central crops.
+    def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:
+        """Crops, or whole pictures.
 
         Raises:
             PictureError: a picture cannot be used.
         """
-        photos = _photographs(pictures)
-        for batch in centre_crops(photos, self.settings.contract, PHOTO_TEST_BATCH, feed.workers, feed.warn):
-            _say_enlarged(batch, feed)
-            yield View(self.input(batch.pixels.to(feed.device)), batch.labels, batch.indices)
+        photos, hands = _photographs(pictures), min(feed.workers, len(which))
+        crops = DENSE_TEST_BATCH if protocol.dense and feed.device.type == "cpu" else PHOTO_TEST_BATCH
+        for batch in photo_views(photos, protocol, which, batch=crops, workers=hands, warn=feed.warn):
+            _say_enlarged(batch.enlarged, feed)
+            yield from _with_mirror(self.input(batch.pixels.to(feed.device)), batch, protocol)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -280,8 +239,14 @@ def _stored_form(contract: dict[str, Any], tensors: dict[str, Tensor]) -> CifarF
     return CifarForm(mean, pad, None if std is None else tuple(std))
 
 
-def _say_enlarged(batch: CropBatch, feed: Feed) -> None:
-    for incident in batch.enlarged:
+def _with_mirror(images: Tensor, batch: ViewBatch, protocol: Protocol) -> Iterator[View]:
+    yield View(images, batch.indices, batch.group)
+    if protocol.mirror:
+        yield View(images.flip(-1), batch.indices, batch.group)
+
+
+def _say_enlarged(enlarged: tuple[Incident, ...], feed: Feed) -> None:
+    for incident in enlarged:
         feed.enlarged(incident)
 
 

@@ -1,16 +1,22 @@
 """What a run keeps beside its checkpoints: which pictures it saw, and the scores of each test."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from reslab.core.files import write_json
 from reslab.core.rundir import RunDirectory
 from reslab.data.photographs import PhotoFolder
 from reslab.data.source import Dataset
-from reslab.evaluation.scores import Scores
-from reslab.experiments.mistakes import keep_mistakes
+from reslab.evaluation.scores import SCORES
+from reslab.evaluation.store import ARRAYS, store_views
+from reslab.experiments.mistakes import MISTAKES, keep_mistakes
+from reslab.experiments.scoring import Tested
 
 INDICES: Final = "pictures"  # the folder of a run's indices
+FACTS: Final = "protocol.json"  # of a folder of scores; it is there when the others are whole
+PICTURES: Final = "pictures.safetensors"  # of photographs, which they were
+SCORE_FILES: Final = (FACTS, SCORES, *(f"{name}.npy" for name in ARRAYS), PICTURES, MISTAKES)
 
 
 def keep_indices(run: RunDirectory, *sets: Dataset, anew: bool) -> None:
@@ -32,34 +38,48 @@ def keep_indices(run: RunDirectory, *sets: Dataset, anew: bool) -> None:
 
 @dataclass(frozen=True)
 class Kept:
-    """How scores came about: protocol, precision, the network's classes and steps, and what was forced."""
+    """How scores came about.
 
-    protocol: str
+    Args:
+        precision: of the forward pass.
+        classes: the network's.
+        network: its name.
+        weights: sha256 of its tensors.
+        step: updates that made them.
+        preprocessing: the form in which it took pictures.
+        forced: in which respects the weights were used as what they are not.
+        command: what gives the scores again.
+    """
+
     precision: str
     classes: tuple[str, ...]
+    network: str
+    weights: str
     step: int
+    preprocessing: dict[str, Any]
     forced: tuple[str, ...] = ()
+    command: str = ""
 
 
-def store_scores(scores: Scores, folder: Path, pictures: Dataset, kept: Kept) -> None:
-    """Keep per-image scores with what they are of; for photographs also which they were, and the worst mistakes.
+def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> None:
+    """Fill ``folder`` with scores and what they are of; for photographs also which they were, and the worst mistakes.
 
     Raises:
         StorageError: they could not be written.
     """
+    store_views(test.views, folder)
+    test.scores.store(folder)
+    if isinstance(pictures, PhotoFolder):
+        pictures.index.save(folder / PICTURES)
+        keep_mistakes(test.scores, pictures, kept.classes, folder)
     facts = {
-        "protocol": kept.protocol,
-        "average": "none: one view",
-        "precision": kept.precision,
+        "protocol": test.protocol.name,
+        "views": test.protocol.sentence,
+        "settings": test.protocol.model_dump(mode="json"),
+        **asdict(kept),
         "split": pictures.split,
         "data": {"name": pictures.name, "digest": pictures.digest},
-        "classes": list(kept.classes),
-        "step": kept.step,
-        "n": len(scores),
-        "hits": len(scores) - scores.count().errors,
-        "forced": list(kept.forced),
+        "n": len(test.scores),
+        "hits": len(test.scores) - test.scores.count().errors,
     }
-    scores.store(folder, facts)
-    if isinstance(pictures, PhotoFolder):
-        pictures.index.save(folder / "pictures.safetensors")
-        keep_mistakes(scores, pictures, kept.classes, folder)
+    write_json(folder / FACTS, facts)

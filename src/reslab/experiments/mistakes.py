@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from reslab.core.errors import PictureError
 from reslab.core.files import write_json
@@ -17,6 +18,7 @@ from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import Header
 from reslab.evaluation.scores import Scores
 
+MISTAKES: Final = "mistakes.json"
 SHOWN: Final = 24
 THUMBNAIL: Final = 160  # pixels of the longer side
 QUALITY: Final = 80  # of a thumbnail's JPEG; ours: 16 photographs take 117 KiB in base64
@@ -33,7 +35,7 @@ def keep_mistakes(scores: Scores, photos: PhotoFolder, classes: Sequence[str], f
     wrong = torch.nonzero(~scores.hits()).flatten()
     order = wrong[certainty[wrong].argsort(descending=True, stable=True)][:most]
     write_json(
-        folder / "mistakes.json",
+        folder / MISTAKES,
         {"mistakes": [_mistake(scores, photos, classes, i, int(answers[i])) for i in order.tolist()]},
     )
 
@@ -46,15 +48,28 @@ def _mistake(scores: Scores, photos: PhotoFolder, classes: Sequence[str], number
         "answer": classes[answer],
         "probability": float(scores.probabilities[number, answer]),
         "label_probability": float(scores.probabilities[number, label]),
-        "thumbnail": base64.b64encode(_thumbnail_of(photos, number)).decode(),
+        "thumbnail": base64.b64encode(thumbnail_of(photos, number)).decode(),
     }
 
 
-def _thumbnail_of(photos: PhotoFolder, number: int) -> bytes:
+def thumbnail_of(photos: PhotoFolder, number: int) -> bytes:
+    """A small JPEG of picture ``number``.
+
+    Raises:
+        PictureError: it cannot be used.
+    """
     try:
         return thumbnail(*photos.open(number))
     except PictureError as error:
         raise photos.named(number, error) from None
+
+
+def small_thumbnail(pixels: Tensor) -> bytes:
+    """A PNG of a small picture, uint8 (C, H, W), pixel for pixel."""
+    upright = pixels.permute(1, 2, 0).numpy()
+    stream = io.BytesIO()
+    Image.fromarray(upright[:, :, 0] if upright.shape[2] == 1 else upright).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def thumbnail(data: bytes, header: Header) -> bytes:

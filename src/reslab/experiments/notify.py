@@ -18,6 +18,9 @@ class Notify:
     def ended(self) -> None:
         """The run is over, or stopped."""
 
+    def scored(self, views: int, of: int) -> None:
+        """A test has scored so many views of all that it scores."""
+
     def warned(self, text: str) -> None:
         """Something that the user should know."""
 

@@ -5,10 +5,11 @@ from typing import Final
 from reslab.analysis.responses import responses
 from reslab.core.errors import DataError, RunError
 from reslab.core.listening import unheard
+from reslab.core.protocol import find_protocol
 from reslab.core.rundir import RunDirectory
 from reslab.data.source import find_data
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Feed
+from reslab.experiments.feed import Feed
 from reslab.experiments.testing import trained
 from reslab.experiments.weights import read_weights
 
@@ -37,7 +38,8 @@ def keep_responses(run: RunDirectory, data: str, device: str) -> None:
     pictures, noted = find_data(data).read("val"), (run.environment() or {}).get("data")
     if not isinstance(noted, dict) or noted.get("val") != pictures.digest:
         raise DataError(f"{data} holds other test pictures than those that {run.path} was tested on")
-    views = network.inputs.views(pictures, Feed(home))
+    usual = find_protocol(None, network.inputs.native)
+    views = network.inputs.views(pictures, usual, range(len(pictures)), Feed(home))
     found = responses(network.net, (view.images for view in views))
     kept = {
         "pictures": len(pictures),

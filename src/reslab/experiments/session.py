@@ -1,7 +1,7 @@
 """A network, pictures and a recipe brought together: what `fit`, `evaluate` and a run directory's execution share."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic
@@ -12,24 +12,26 @@ from torch import Tensor, nn
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
+from reslab.core.protocol import find_protocol
 from reslab.data.draws import Draws
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.pool import check_workers
 from reslab.data.source import Dataset
-from reslab.evaluation.scores import Scores, score
+from reslab.experiments.feed import Feed, Inputs
 from reslab.experiments.fine_tune import Tuning
-from reslab.experiments.inputs import Feed, Inputs, SmallInputs, inputs_for
+from reslab.experiments.inputs import SmallInputs, inputs_for
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.resident import Engine, choose_engine
+from reslab.experiments.scoring import Subject, Tested, score_views, scored
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
 from reslab.training.graph import Update, recorded
 from reslab.training.loop import B, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
-from reslab.training.precision import Resolved, autocast, resolve_precision
+from reslab.training.precision import Resolved, resolve_precision
 from reslab.training.step import Training, train_step
 from reslab.training.window import Window
 
@@ -65,9 +67,11 @@ class Session:
         foreign = asked == "auto" and not isinstance(self.net, ResNet)
         return choose_engine("eager" if foreign else asked, self.feed.device, resident=resident)
 
-    def test(self, pictures: Dataset, precision: Resolved = "fp32") -> Scores:
-        """Scores of one view of every picture."""
-        return one_view(self.net, self.inputs, pictures, self.feed, precision)
+    def test(self, pictures: Dataset, precision: Resolved = "fp32", asked: str | None = None) -> Tested:
+        """Scores of every picture by the protocol that was ``asked`` for, the usual one by default."""
+        protocol = find_protocol(asked, self.inputs.native)
+        subject = Subject(self.net, self.inputs)
+        return scored(score_views(subject, pictures, protocol, self.feed, precision), pictures, protocol)
 
 
 def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning: Tuning | None = None) -> Session:
@@ -138,34 +142,6 @@ class _Recording:
     def __call__(self, draws: Draws) -> tuple[Tensor, Tensor]:
         self.replay = self.replay or recorded(self.training, self.update, draws)
         return self.replay(draws)
-
-
-def one_view(
-    net: nn.Module,
-    inputs: Inputs,
-    pictures: Dataset,
-    feed: Feed,
-    precision: Resolved,
-    meaning: Sequence[int] | None = None,
-) -> Scores:
-    """Scores of one view of every picture, as ``inputs`` has it.
-
-    Args:
-        net: returns logits (B, classes).
-        inputs: the form in which it takes pictures.
-        pictures: those to test on.
-        feed: how they reach it.
-        precision: of the forward pass.
-        meaning: the network's class that each class of ``pictures`` is; None: they are the same.
-
-    Raises:
-        DataError: the pictures are not of the form that the network was trained on, or one cannot be used.
-    """
-    views = inputs.views(pictures, feed)
-    if meaning is not None:
-        table = torch.tensor(meaning)
-        views = (view._replace(labels=table[view.labels.cpu()]) for view in views)
-    return score(net, views, len(pictures), autocast(feed.device, precision))
 
 
 def _refuse_what_is_too_small(net: ResNet, side: int, group: int) -> None:

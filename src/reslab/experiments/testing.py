@@ -1,28 +1,36 @@
 """Trained weights, tested on pictures."""
 
+import contextlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from reslab.core.errors import DataError, SpecError
+from reslab.core.errors import DataError
 from reslab.core.experiment import Photographs
-from reslab.core.files import require_writable, sha256_text
+from reslab.core.files import refilled, require_writable, sha256_text
+from reslab.core.protocol import Protocol, find_protocol, preset
 from reslab.core.rundir import RunDirectory
+from reslab.core.text import printable
 from reslab.data.classes import match_classes
 from reslab.data.index import read_index
 from reslab.data.official import copy_note
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
-from reslab.evaluation.result import Evaluation, summarise
+from reslab.evaluation.store import in_folder
+from reslab.evaluation.views import Allocate, ViewScores, in_memory
 from reslab.experiments.environment import choose_device
-from reslab.experiments.inputs import Inputs
-from reslab.experiments.keep import INDICES, Kept, store_scores
+from reslab.experiments.feed import Inputs
+from reslab.experiments.keep import INDICES, SCORE_FILES, Kept, fill_scores
+from reslab.experiments.names import describe
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.experiments.session import feed_for, one_view
+from reslab.experiments.scoring import Subject, score_views, scored
+from reslab.experiments.session import cores, feed_for
 from reslab.experiments.weights import Weights, complete, network_of
+from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet
 from reslab.training.precision import Resolved
 
@@ -49,60 +57,102 @@ def trained(weights: Weights, device: torch.device) -> Trained:
     return Trained(net.eval(), whole.inputs, whole.classes, weights.step, weights.forced)
 
 
-def evaluate_weights(
-    weights: Weights,
-    data: str,
-    *,
-    protocol: str | None = None,
-    split: Part | None = None,
-    precision: Resolved = "fp32",
-    device: str = "auto",
-    workers: int | None = None,
-    out: Path | None = None,
-    notify: Notify | None = None,
-) -> Evaluation:
-    """Test a network on one view of every picture of ``split``, and store the scores.
+@dataclass(frozen=True)
+class Testing:
+    """How networks are tested.
 
     Args:
-        weights: a run's, or any that say what they are of.
-        data: what ``--data`` says; of its classes the network may know more.
-        protocol: the testing protocol; None: the one that goes with the network's pictures.
+        data: what ``--data`` says; of its classes a network may know more.
+        protocol: a preset or a TOML file; None: the one that goes with the network's pictures.
         split: which pictures; None: ``val``, but every picture of a folder that has class folders alone.
         precision: of the forward pass.
         device: where.
         workers: processes that read pictures; None: one a core for photographs.
+    """
+
+    data: str
+    protocol: str | None = None
+    split: Part | None = None
+    precision: Resolved = "fp32"
+    device: str = "auto"
+    workers: int | None = None
+
+
+def evaluate_weights(
+    weights: Weights, how: Testing, *, out: Path | None = None, notify: Notify | None = None, world: World = ALONE
+) -> Path:
+    """Test a network on every picture, and keep the scores; `read_stored` reads them.
+
+    Args:
+        weights: a run's, or any that say what they are of.
+        how: on what, and in which way.
         out: folder for the scores; None: inside the run or beside the weights.
         notify: hears warnings.
+        world: the processes that share the pictures; the first keeps the scores.
+
+    Returns:
+        The folder of the scores.
 
     Raises:
         DataError: the pictures do not fit the network or its classes, or one cannot be used; or the weights do not say
             what they are of.
-        SpecError: the network's pictures are not tested by ``protocol``.
+        SpecError: there is no such protocol, or the network cannot be tested by it.
         StorageError: the scores cannot be kept.
     """
-    heard, place = notify or Notify(), choose_device(device)
-    source = find_data(data)
-    network = trained(weights, place)
-    if protocol not in (None, network.inputs.protocol):
-        raise SpecError(f"--protocol {protocol}: this network's pictures are tested by {network.inputs.protocol}")
-    settings = weights.photographs or Photographs()
-    pictures = source.read(split or usual_part(source), Reading(settings.held_out, found=heard.found))
-    if isinstance(pictures, Pictures) and (note := copy_note(pictures)):
-        heard.warned(note)
-    meaning = _meaning(pictures, network.classes)
-    notices = Notices(heard)
-    notices.note_passed_over(pictures)
-    run = RunDirectory.open(weights.place) if (weights.place / "spec.json").exists() else None
-    if run is not None:
-        _warn_of_trained(run, source, pictures, heard)
-    name = network.inputs.protocol
-    kept = Kept(name, precision, network.classes, network.step, network.forced)
-    folder = out or _folder(weights.place, run, pictures, kept)
-    require_writable(folder)
-    feed = feed_for(pictures, place, workers, heard, notices)
-    scores = one_view(network.net, network.inputs, pictures, feed, precision, meaning)
-    store_scores(scores, folder, pictures, kept)
-    return summarise(scores, network.classes, precision, name)
+    heard = (notify or Notify()) if world.first else Notify()
+    test = world.agreed(lambda: _Test(weights, how, out, heard, world))
+    with refilled(test.folder, SCORE_FILES) if world.first else contextlib.nullcontext(test.folder) as room:
+        keep = in_folder(room)
+        own = world.agreed(lambda: test.score(world.share(len(test.pictures)), keep if world.size == 1 else in_memory))
+        views = world.collected(own, len(test.pictures), keep)
+        if views is not None:
+            whole = scored(views, test.pictures, test.protocol, test.meaning)
+            fill_scores(whole, room, test.pictures, test.kept)
+    return test.folder
+
+
+class _Test:
+    """Everything that a test needs, found and checked before the first picture is scored."""
+
+    def __init__(self, weights: Weights, how: Testing, out: Path | None, notify: Notify, world: World) -> None:
+        place = choose_device(world.device(how.device))
+        source = find_data(how.data)
+        self.network, self.how = trained(weights, place), how
+        self.protocol = find_protocol(how.protocol, self.network.inputs.native)
+        settings = weights.photographs or Photographs()
+        self.pictures = source.read(how.split or usual_part(source), Reading(settings.held_out, found=notify.found))
+        if not len(self.pictures):
+            raise DataError(f"{self.pictures.name} has no pictures in its part {self.pictures.split}")
+        if isinstance(self.pictures, Pictures) and (note := copy_note(self.pictures)):
+            notify.warned(note)
+        self.meaning = _meaning(self.pictures, self.network.classes)
+        self.kept = Kept(
+            precision=how.precision,
+            classes=self.network.classes,
+            network=weights.name if weights.model is None else describe(weights.model),
+            weights=weights.digest,
+            step=self.network.step,
+            preprocessing=self.network.inputs.contract(),
+            forced=self.network.forced,
+            command=_command(weights, how),
+        )
+        run = RunDirectory.open(weights.place) if (weights.place / "spec.json").exists() else None
+        notices = Notices(notify)
+        notices.note_passed_over(self.pictures)
+        if run is not None:
+            _warn_of_trained(run, source, self.pictures, notify)
+        self.folder = out or _folder(weights.place, run, self.pictures, self.kept, self.protocol, self.network.inputs)
+        require_writable(self.folder)
+        hands = how.workers if how.workers is not None or world.size == 1 else max(1, cores() // world.neighbours)
+        self.feed = feed_for(self.pictures, place, hands, notify, notices)
+        self.notify = notify
+
+    def score(self, which: range, allocate: Allocate) -> ViewScores:
+        """Scores of the pictures ``which``."""
+        subject = Subject(self.network.net, self.network.inputs)
+        return score_views(
+            subject, self.pictures, self.protocol, self.feed, self.how.precision, which, allocate, self.notify.scored
+        )
 
 
 def _meaning(pictures: Dataset, known: tuple[str, ...]) -> tuple[int, ...]:
@@ -117,15 +167,27 @@ def usual_part(source: Source) -> Part:
     return "all" if isinstance(source, PictureFolder) and not source.halved else "val"
 
 
-def _folder(place: Path, run: RunDirectory | None, pictures: Dataset, kept: Kept) -> Path:
+def _folder(
+    place: Path, run: RunDirectory | None, pictures: Dataset, kept: Kept, protocol: Protocol, inputs: Inputs
+) -> Path:
     """Where scores go: tests of other pictures, or in another way, never replace those of the run's own."""
     noted = (run.environment() or {}) if run else {}
     own = noted.get("data", {}).get(pictures.split) == pictures.digest
-    changes = [] if own else [pictures.digest[:8]]
+    changes = [] if preset(protocol.name, inputs.native) == protocol else [protocol.digest()[:8]]
+    changes += [] if own else [pictures.digest[:8]]
     changes += [] if kept.precision == "fp32" else [kept.precision]
     changes += ["forced", sha256_text(" ".join(kept.forced))[:8]] if kept.forced else []
     scores = place / "scores" if place.is_dir() else place.with_name(f"{place.stem}-scores")
-    return scores / "-".join([kept.protocol, pictures.split, *changes])
+    return scores / "-".join([protocol.name, pictures.split, *changes])
+
+
+def _command(weights: Weights, how: Testing) -> str:
+    """What gives the scores again."""
+    words = ["reslab", "evaluate", str(weights.place), "--data", how.data]
+    words += ["--protocol", how.protocol] if how.protocol else []
+    words += ["--split", how.split] if how.split else []
+    words += ["--precision", how.precision] if how.precision != "fp32" else []
+    return printable(shlex.join(words))
 
 
 def _warn_of_trained(run: RunDirectory, source: Source, pictures: Dataset, notify: Notify) -> None:

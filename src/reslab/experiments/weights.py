@@ -11,7 +11,8 @@ from reslab.core.experiment import ModelSpec, Photographs
 from reslab.core.files import sha256_file
 from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
-from reslab.experiments.inputs import Inputs, PhotoInputs, SmallInputs, stored_inputs
+from reslab.experiments.feed import Inputs
+from reslab.experiments.inputs import PhotoInputs, SmallInputs, stored_inputs
 from reslab.experiments.names import architecture_of, spec_of
 from reslab.models.architecture import Architecture
 from reslab.models.network import ResNet

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reslab.core.errors import SpecError, unknown
 from reslab.models.architecture import Architecture, Kind, StrideOn
@@ -84,6 +85,25 @@ class ResNet(nn.Sequential):
         for layer in self:
             x = layer(x)
         return x
+
+    def score_map(self, x: Tensor, window: int) -> Tensor:
+        """Logits at every place where ``window`` by ``window`` places of the last map are pooled (stride 1).
+
+        Args:
+            x: as for `forward`.
+            window: the sides of the last map at the size that the network was trained with: 7 on ImageNet, 8 on CIFAR.
+
+        Returns:
+            (N, classes, h, w); of a map of just the window's size 1x1, with the logits that `forward` gives.
+
+        Raises:
+            SpecError: the pictures are too small.
+        """
+        last = list(self.features(x).values())[-1]
+        fc = self.get_submodule("fc")
+        pooled = F.avg_pool2d(last, window, stride=1)
+        logits: Tensor = fc(pooled.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return logits
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """The output of each stage, ``conv2_x`` to ``conv5_x`` (Table 1), ``layer1`` to ``layer3`` on CIFAR.

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from reslab._version import __version__
 from reslab.core.errors import StorageError
 from reslab.core.files import write_text
 from reslab.experiments.deviations import deviations
@@ -17,7 +14,7 @@ from reslab.report.claims import Verdict, judge
 from reslab.report.errors import Errors, errors_of
 from reslab.report.finished import FinishedRun
 from reslab.report.how_trained import how_trained
-from reslab.report.labels import markdown
+from reslab.report.rendering import rendered
 from reslab.report.scored import read_scored
 from reslab.report.section_figures import section_figures
 from reslab.report.table import HEADINGS, rows_of
@@ -63,9 +60,9 @@ def write_report(runs: Sequence[FinishedRun], out: Path, paper_points: bool = Fa
     ]
     table6 = table6_of(runs)
     tables = table6.tables if table6 else ()
-    values = {"sections": sections, "tables": tables, "version": __version__, "heading": heading(runs)}
-    write_text(out, _template("page.html.j2").render(values))
-    write_text(out.with_suffix(".md"), _template("page.md.j2").render(values))
+    values = {"sections": sections, "tables": tables, "heading": heading(runs)}
+    write_text(out, rendered("page.html.j2", values))
+    write_text(out.with_suffix(".md"), rendered("page.md.j2", values))
     figures = [file for section in sections for figure in section["figures"] for file in figure.drawing.files]
     figures += [file for found in errors.values() if found for file in found.files]
     verdicts = [verdict for section in sections for verdict in section["judged"]]
@@ -109,17 +106,3 @@ def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None]) -> di
         "deviations": deviations([run.experiment for run in runs]),
         "where": where(runs),
     }
-
-
-def _template(name: str) -> jinja2.Template:
-    escape = name.endswith(".html.j2")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reslab.report"),
-        autoescape=escape,  # noqa: S701 Markdown is not HTML
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = markdown
-    return environment.get_template(name)

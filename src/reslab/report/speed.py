@@ -34,7 +34,9 @@ def speed_place(found: dict[str, Any]) -> str:
     where, settings = found["environment"], found["settings"]
     what = where.get("precision") or f"{settings['pictures']} photographs of {settings['data']}"
     processor = where["processor"] if where["device"] == "cpu" else f"{where['device']} beside {where['processor']}"
-    rivals = "" if settings["kind"] == "loader" else f", rivals {settings.get('rivals', 'in the same process')}"
+    rivals = (
+        "" if settings["kind"] in ("loader", "test") else f", rivals {settings.get('rivals', 'in the same process')}"
+    )
     versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "pillow", "simplejpeg") if name in where)
     return (
         f"{what}, n={found['rounds']} rounds, {processor}, {where['capability']}, {where['cores']} cores,"

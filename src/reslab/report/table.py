@@ -1,22 +1,25 @@
 """Numbers as people read them: always with their interval or spread, and with n."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reslab.core.intervals import Count
 from reslab.core.units import duration_text
 from reslab.report.finished import FinishedRun
+from reslab.report.provenance import Source, of_mean, of_test, of_training
 
 HEADINGS = ("network", "seed", "parameters", "multiply-adds", "training error %", "test error %", "paper %", "time")
+TRAINING, TEST = HEADINGS.index("training error %"), HEADINGS.index("test error %")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result table."""
+    """One line of the result table; ``sources`` says of some of its cells, by their place, where they come from."""
 
     cells: tuple[str, ...]
     summary: bool = False
+    sources: Mapping[int, Source] = field(default_factory=dict)
 
 
 def rows_of(runs: Sequence[FinishedRun]) -> list[Row]:
@@ -43,7 +46,8 @@ def _row(run: FinishedRun) -> Row:
             with_interval(run.test),
             _paper(run),
             duration_text(run.result["seconds"]),
-        )
+        ),
+        sources={TRAINING: of_training(run), TEST: of_test(run)},
     )
 
 
@@ -51,7 +55,8 @@ def _mean(title: str, runs: Sequence[FinishedRun]) -> Row:
     train, test = ([count.error for count in counts] for counts in zip(*((r.train, r.test) for r in runs), strict=True))
     seconds = duration_text(sum(run.result["seconds"] for run in runs))
     cells = (title, f"{len(runs)} seeds", "", "", _spread(train), _spread(test), _paper(runs[0]), seconds)
-    return Row(cells, summary=True)
+    sources = {TRAINING: of_mean("training error", runs), TEST: of_mean("test error", runs)}
+    return Row(cells, summary=True, sources=sources)
 
 
 def with_interval(count: Count) -> str:

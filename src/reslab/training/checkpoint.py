@@ -128,6 +128,17 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
+def digest_of(folder: Path, step: int) -> str:
+    """The sha256 of the tensors that ``folder`` keeps of ``step``.
+
+    Raises:
+        CheckpointError: it keeps none, or what it keeps is damaged.
+    """
+    path = folder / f"{PREFIX}{step}"
+    with _damage(path):
+        return str(json.loads((path / MANIFEST).read_bytes())["sha256"][f"{MODEL}.safetensors"])
+
+
 def read(path: Path) -> Checkpoint:
     """Verify and read one checkpoint.
 

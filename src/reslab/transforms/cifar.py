@@ -76,11 +76,17 @@ class CifarForm:
         return three_channels(moved).contiguous(memory_format=torch.channels_last)
 
     def test(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 3, H, W) from uint8 (N, C, H, W), the single view of section 4.2."""
+        """float32 (N, 3, H, W) from uint8 (N, C, H, W), the single view of section 4.2.
+
+        Pictures of another size than the mean picture's have the mean of each channel subtracted, as the authors say.
+        """
         return three_channels(self._scaled(pixels)).contiguous(memory_format=torch.channels_last)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
-        centred = pixels - self.mean
+        mean = self.mean
+        if pixels.shape[2:] != mean.shape[1:]:
+            mean = mean.mean(dim=(1, 2), keepdim=True)
+        centred = pixels - mean
         return centred if self.std is None else centred / centred.new_tensor(self.std)[:, None, None]
 
     def _subtracted(self) -> str:

@@ -1,5 +1,6 @@
 """Photographs: where a crop lies in a resized picture, the one resample that makes it, and the network's input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from reslab.core.contract import Contract
+from reslab.core.protocol import Places
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
@@ -34,10 +36,29 @@ def resized_to(size: Size, shorter_side: int) -> Size:
 
 
 def centre_crop(size: Size, contract: Contract) -> Crop:
-    """The testing view: the central crop at the contract's scale; halves round to even, as torchvision's."""
-    resized = resized_to(size, contract.shorter_side)
-    left, top = (round((side - contract.crop) / 2) for side in resized)
-    return Crop(resized, left, top, contract.crop)
+    """The testing view: the central crop at the contract's scale."""
+    (crop,) = crops_at(resized_to(size, contract.shorter_side), contract.crop, "center")
+    return crop
+
+
+def crops_at(resized: Size, side: int, places: Places) -> list[Crop]:
+    """Squares of ``side`` pixels in a picture as resized; halves of a pixel round to even, as torchvision's.
+
+    Args:
+        resized: width and height.
+        side: of the squares.
+        places: top left, top right, bottom left, bottom right and centre, or the last alone.
+    """
+    width, height = resized
+    left, top = (round((length - side) / 2) for length in resized)
+    centre = Crop(resized, left, top, side)
+    if places == "center":
+        return [centre]
+    across, down = resized if places == "corners+center" else (min(resized), min(resized))
+    first, upper = (round((length - inner) / 2) for length, inner in ((width, across), (height, down)))
+    last, lower = first + across - side, upper + down - side
+    corners = [Crop(resized, x, y, side) for y in (upper, lower) for x in (first, last)]
+    return [*corners, centre]
 
 
 def cut_whole(picture: Pixels, crop: Crop) -> Pixels:
@@ -50,10 +71,22 @@ def cut_whole(picture: Pixels, crop: Crop) -> Pixels:
     Returns:
         uint8, (side, side, 3).
     """
-    if crop.resized[0] * crop.resized[1] > LARGEST_RESIZED:
-        return cut(picture, crop)
-    resized = Image.fromarray(picture).resize(crop.resized, Image.Resampling.BILINEAR)
-    return np.asarray(resized.crop((crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)))
+    (taken,) = cut_all(picture, [crop])
+    return taken
+
+
+def cut_all(picture: Pixels, crops: Sequence[Crop]) -> list[Pixels]:
+    """`cut_whole` for crops of one resized form, which is made once."""
+    (resized,) = {crop.resized for crop in crops}
+    if resized[0] * resized[1] > LARGEST_RESIZED:
+        return [cut(picture, crop) for crop in crops]
+    whole = resize(picture, resized)
+    return [whole[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side] for crop in crops]
+
+
+def resize(picture: Pixels, size: Size) -> Pixels:
+    """Antialiased bilinear: uint8 (H, W, 3), or (H, W) of a grey picture, at ``size`` (width, height)."""
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
 
 
 def cut(picture: Pixels, crop: Crop) -> Pixels:

@@ -5,7 +5,8 @@ from functools import partial
 import torch
 
 from reslab.core.experiment import ModelSpec
-from reslab.evaluation.scores import View, score
+from reslab.evaluation.answers import classified
+from reslab.evaluation.views import View, Wanted, score
 from reslab.experiments.bench.advice import infer_advice
 from reslab.experiments.bench.apart import APART, Apart
 from reslab.experiments.bench.asked import Asked, Note, Report
@@ -31,8 +32,8 @@ def bench_infer(asked: Asked, note: Note) -> Report:
 
     def make(batch: int, precision: Resolved) -> Untimed:
         images = noise(batch, side, device).contiguous(memory_format=torch.channels_last)
-        view = View(images, torch.zeros(batch, dtype=torch.int64), torch.arange(batch))
-        return partial(score, ours, [view], batch, autocast(device, precision))
+        view = View(images, torch.arange(batch))
+        return partial(score, ours, classified(ours), [view], Wanted(range(batch)), autocast(device, precision))
 
     tried = precisions(asked.precision, device, note)
     note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {asked.rounds} rounds")

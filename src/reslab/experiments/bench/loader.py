@@ -44,7 +44,7 @@ def bench_loader(asked: Asked, note: Note) -> Report:
     """
     if asked.workers == 0:
         raise SpecError("--workers must be at least 1 for bench loader, not 0: one core is always measured besides")
-    photos = sample(photographs(asked.data))
+    photos = sample(photographs(asked.data, "loader"))
     workers = workers_for(photos, asked.workers)
     works = crops(photos, asked.batch)
     note(f"{len(photos)} photographs of {photos.name}, read once and compared")
@@ -69,18 +69,18 @@ def bench_loader(asked: Asked, note: Note) -> Report:
     )
 
 
-def photographs(place: str | None) -> PhotoFolder:
-    """The training photographs at ``place``.
+def photographs(place: str | None, kind: str) -> PhotoFolder:
+    """The training photographs at ``place``, for the measurement ``kind``.
 
     Raises:
         SpecError: no place.
         DataError: they are no photographs.
     """
     if place is None:
-        raise SpecError("bench loader reads photographs: --data FOLDER")
+        raise SpecError(f"bench {kind} reads photographs: --data FOLDER")
     pictures = find_data(place).read("train")
     if not isinstance(pictures, PhotoFolder):
-        raise DataError(f"bench loader reads photographs, and {printable(place)} holds small pictures")
+        raise DataError(f"bench {kind} reads photographs, and {printable(place)} holds small pictures")
     return pictures
 
 

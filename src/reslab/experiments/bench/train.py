@@ -30,7 +30,7 @@ from reslab.experiments.bench.timing import (
     waiting_for,
 )
 from reslab.experiments.environment import choose_device, environment
-from reslab.experiments.inputs import Feed
+from reslab.experiments.feed import Feed
 from reslab.experiments.networks import build
 from reslab.experiments.session import begin, cores, course, workers_for
 from reslab.training.loop import Watch, fit

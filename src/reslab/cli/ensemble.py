@@ -1,0 +1,99 @@
+"""What ``reslab evaluate`` says of several networks together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import Parameter
+
+from reslab.cli.output import print_table, stdout
+from reslab.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from reslab.core.intervals import Count
+    from reslab.experiments.stored import Mixed, Stored
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class EnsembleFlags:
+    """Several networks together.
+
+    Args:
+        member_weights: how much each network's scores count; by default all the same.
+        ensemble: six or cifar-six: take these networks of those given; ours, the paper does not publish its six.
+        pairs: how often every two networks agree, and what averaging them gains.
+        greedy: choose networks on one half of the pictures, and judge the choice on the other.
+        server_file: write five answers a picture as ILSVRC's test server takes them.
+        server_classes: for that, a file with a wnid a line in the order of the server's class numbers.
+    """
+
+    member_weights: list[float] | None = None
+    ensemble: str | None = None
+    pairs: bool = False
+    greedy: bool = False
+    server_file: Path | None = None
+    server_classes: Path | None = None
+
+    def of(self, stored: "list[Stored]") -> "list[Stored]":
+        """The members among ``stored``.
+
+        Raises:
+            SpecError: one is missing, or the flags do not go together.
+        """
+        from reslab.experiments.ensembles import chosen
+
+        if (self.server_file is None) != (self.server_classes is None):
+            raise SpecError("--server-file and --server-classes go together: the server numbers classes its own way")
+        members = stored if self.ensemble is None else chosen(stored, self.ensemble)
+        if (self.pairs or self.greedy) and len(members) < 2:
+            raise SpecError("--pairs and --greedy are about several networks")
+        return members
+
+    def carry_out(self, found: "Mixed", *, quiet: bool) -> dict[str, Any]:
+        """Do what is asked, print it unless ``quiet``, and return it for ``--json``.
+
+        Raises:
+            DataError: the server's classes cannot be read.
+            SpecError: they are not the network's, or there are too few pictures.
+            StorageError: the server's file cannot be written.
+        """
+        from reslab.experiments.ensembles import greedy_json, greedy_of, pairs_json, pairs_of, write_for_server
+
+        names = [one.stored.network for one in found.members]
+        said: dict[str, Any] = {}
+        if self.pairs:
+            pairs = pairs_of(found.members)
+            said["pairs"] = pairs_json(pairs)
+            rows = [
+                (names[one.first], names[one.second], f"{one.agreement:.2f}", f"{one.error:.2f}", f"{one.gain:+.2f}")
+                for one in pairs
+            ]
+            if not quiet:
+                print_table(("network", "and", "agree %", "error of both %", "gain, points"), rows, f"n={pairs[0].n:,}")
+                stdout().print()
+        if self.greedy:
+            choice = greedy_of(found.members)
+            said["greedy"] = greedy_json(choice)
+            if not quiet:
+                _print_greedy([names[number] for number in choice.chosen], choice.chosen_on, choice.judged_on)
+                _print_others(choice.all_members, choice.best_single)
+        if self.server_file is not None and self.server_classes is not None:
+            write_for_server(found, self.server_classes, self.server_file)
+            said["server_file"] = str(self.server_file)
+        return said
+
+
+def _print_greedy(chosen: list[str], chosen_on: "Count", judged_on: "Count") -> None:
+    stdout().print(f"greedy choice: {', '.join(chosen)}")
+    stdout().print(f"  {chosen_on.error:.2f} % on the n={chosen_on.n:,} that it was chosen on")
+    stdout().print(f"  {_text(judged_on)} on the others")
+
+
+def _print_others(everyone: "Count", single: "Count") -> None:
+    stdout().print(f"  there, all networks together: {_text(everyone)}; the best one alone: {_text(single)}\n")
+
+
+def _text(count: "Count") -> str:
+    low, high = count.interval
+    return f"{count.error:.2f} % (95 % interval {low:.2f} to {high:.2f}, n={count.n:,})"

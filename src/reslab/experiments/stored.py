@@ -1,0 +1,203 @@
+"""Scores at rest: those of one test, as `reslab evaluate` keeps them, and what can be made of several."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reslab.core.errors import DataError, EvaluationError, ReslabError, SpecError
+from reslab.core.protocol import Average, Protocol
+from reslab.core.rundir import Record, read_record
+from reslab.core.text import few, printable
+from reslab.evaluation.ensembles import average as averaged
+from reslab.evaluation.result import Evaluation, summarise
+from reslab.evaluation.scores import Scores, read_scores
+from reslab.evaluation.store import read_views
+from reslab.evaluation.views import ViewScores
+from reslab.experiments.keep import FACTS
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """One test's scores, memory-mapped, with what they are of; ``facts`` are those of `fill_scores`."""
+
+    folder: Path
+    protocol: Protocol
+    views: ViewScores
+    labels: Tensor
+    classes: tuple[str, ...]
+    facts: Record
+
+    @property
+    def network(self) -> str:
+        """Its name, with the choices that are not its default."""
+        return str(self.facts["network"])
+
+    @property
+    def digest(self) -> str:
+        """Of the pictures."""
+        return str(self.facts["data"]["digest"])
+
+    @property
+    def preparation(self) -> str:
+        """How pictures became the network's input, in words."""
+        form = self.facts["preprocessing"]
+        if form.get("form") == "cifar":
+            divided = "divided by nothing" if form["divide"] is None else f"divided by {_listed(form['divide'])}"
+            return f"{form['channels']}; minus the {form['subtract']}; {divided}"
+        contract = form["contract"]
+        scale = "" if set(contract["std"]) == {1.0} else f", divided by {_listed(contract['std'])}"
+        return f"{contract['order']} minus {_listed(contract['mean'])}{scale}; {form['resample']}"
+
+    def provenance(self) -> Record:
+        """Where the scores come from, for ``--json``."""
+        keys = ("network", "weights", "step", "split", "data", "preprocessing", "forced", "command")
+        return {**{key: self.facts[key] for key in keys}, "scores": str(self.folder)}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How scores are averaged anew.
+
+    Args:
+        average: of what; None: as the protocol says.
+        scales: which shorter sides; None: all.
+        weights: of each member; None: equal.
+    """
+
+    average: Average | None = None
+    scales: tuple[int, ...] | None = None
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network of an ensemble, by itself."""
+
+    stored: Stored
+    scores: Scores
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """The average of one or more tests, and each of them."""
+
+    scores: Scores
+    evaluation: Evaluation
+    members: tuple[Member, ...]
+
+    def spread(self) -> Record:
+        """Mean and standard deviation of the members' errors in percent, and how many they are."""
+        errors = [one.evaluation.error for one in self.members]
+        std = statistics.stdev(errors) if len(errors) > 1 else 0.0
+        return {"mean": statistics.mean(errors), "std": std, "n": len(errors)}
+
+
+def read_stored(folder: Path) -> Stored:
+    """The scores in ``folder``.
+
+    Raises:
+        EvaluationError: there are none, or they are damaged.
+    """
+    if not (folder / FACTS).is_file():
+        raise EvaluationError(f"{printable(str(folder))} holds no scores: there is no {FACTS}")
+    facts = read_record(folder / FACTS)
+    try:
+        protocol = Protocol.parse(facts["settings"], f"{folder / FACTS}")
+        classes = tuple(str(name) for name in facts["classes"])
+        wanted = int(facts["n"]), len(protocol.groups), len(classes)
+        stored = Stored(folder, protocol, read_views(folder), read_scores(folder).labels, classes, facts)
+        named = all(isinstance(facts[key], str) for key in ("network", "precision", "split", "command"))
+        named = named and isinstance(facts["data"]["digest"], str)
+    except (KeyError, TypeError, ValueError) as error:
+        why = str(error) if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
+        raise EvaluationError(f"the scores in {folder} are damaged: {why}") from None
+    known = not len(stored.labels) or 0 <= int(stored.labels.min()) <= int(stored.labels.max()) < len(classes)
+    if not (named and known) or stored.views.logits.shape != wanted or stored.labels.shape != wanted[:1]:
+        raise EvaluationError(f"the scores in {folder} are damaged: arrays and {FACTS} do not belong together")
+    return stored
+
+
+def mix(stored: Sequence[Stored], asked: Mix | None = None) -> Mixed:
+    """Average what was stored: one test again, or several as an ensemble.
+
+    Raises:
+        DataError: the scores are of different pictures, or of other classes or another order of them.
+        SpecError: different protocols, a scale that was not tested, weights that cannot be.
+        EvaluationError: a score is not finite.
+    """
+    how, first = asked or Mix(), stored[0]
+    for other in stored[1:]:
+        require_same_pictures(first, other)
+        _require_same_views(first, other)
+    protocol = _changed(first.protocol, how)
+    groups = [first.protocol.shorter_sides.index(side) for side in protocol.shorter_sides]
+    members = tuple(_member(one, protocol, groups) for one in stored)
+    if len(members) == 1 and how.weights is None:
+        return Mixed(members[0].scores, members[0].evaluation, members)
+    means = [one.views.mean(protocol.average, groups) for one in stored]
+    whole = torch.from_numpy(averaged(means, how.weights))
+    scores = Scores(whole.softmax(dim=1) if protocol.average == "logits" else whole, first.labels)
+    precision = "+".join(dict.fromkeys(str(one.facts["precision"]) for one in stored))
+    return Mixed(scores, summarise(scores, first.classes, precision, protocol), members)
+
+
+def _member(one: Stored, protocol: Protocol, groups: Sequence[int]) -> Member:
+    scores = one.views.averaged(protocol.average, one.labels, groups)
+    if not scores.probabilities.isfinite().all():
+        raise EvaluationError(f"the scores in {one.folder} are not finite")
+    return Member(one, scores, summarise(scores, one.classes, str(one.facts["precision"]), protocol))
+
+
+def _changed(protocol: Protocol, asked: Mix) -> Protocol:
+    """``protocol`` with what is asked, under a name that says so."""
+    changes: dict[str, Any] = {}
+    if asked.scales is not None and asked.scales != protocol.shorter_sides:
+        unknown = [side for side in asked.scales if side not in protocol.shorter_sides]
+        if unknown:
+            known = ", ".join(protocol.groups)
+            raise SpecError(f"no scores at shorter side {unknown[0]}; there are some at {known}")
+        changes["shorter_sides"] = list(asked.scales)
+    if asked.average is not None and asked.average != protocol.average:
+        changes["average"] = asked.average
+    words = [f"{protocol.name}, changed"] if changes else [protocol.name]
+    return protocol.but({**changes, "name": words[0]})
+
+
+def _listed(values: Sequence[float]) -> str:
+    return f"({', '.join(f'{value:g}' for value in values)})"
+
+
+def require_same_pictures(first: Stored, other: Stored) -> None:
+    """Find out whether two tests are of the same pictures and classes.
+
+    Raises:
+        DataError: they are not.
+    """
+    places = _both(first, other)
+    if first.digest != other.digest or len(first.labels) != len(other.labels):
+        raise DataError(f"{places} hold scores of different pictures")
+    if first.classes != other.classes:
+        same = sorted(first.classes) == sorted(other.classes)
+        differing = few([f"{a} and {b}" for a, b in zip(first.classes, other.classes, strict=False) if a != b], 1)
+        raise DataError(
+            f"{places} have {'the same classes in another order' if same else 'other classes'}: {differing}"
+        )
+    if not torch.equal(first.labels, other.labels):
+        raise DataError(f"{places} have other labels for the same pictures")
+
+
+def _require_same_views(first: Stored, other: Stored) -> None:
+    ours, theirs = (one.protocol.model_dump(exclude={"average", "name"}) for one in (first, other))
+    if ours != theirs:
+        places = _both(first, other)
+        raise SpecError(f"{places} were tested by {first.protocol.name} and {other.protocol.name}: test them alike")
+
+
+def _both(first: Stored, other: Stored) -> str:
+    return f"{printable(str(first.folder))} and {printable(str(other.folder))}"

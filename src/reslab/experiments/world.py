@@ -1,0 +1,126 @@
+"""The processes that torchrun started for one command, and what they do together."""
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import numpy as np
+import torch
+from torch import distributed
+
+from reslab.core.errors import ReslabError, SpecError
+from reslab.evaluation.views import ROWS, Allocate, Floats, ViewScores
+
+T = TypeVar("T")
+PATIENCE: Final = timedelta(days=7)  # one may take long over its share; one that dies ends the others by torchrun
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among ``size``; ``local`` of ``neighbours`` are on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+    neighbours: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def share(self, pictures: int) -> range:
+        """This process's part of so many pictures: together the parts are all of them, each exactly once."""
+        return shares(pictures, self.size)[self.rank]
+
+    def device(self, asked: str) -> str:
+        """The device for what ``--device`` says: of several processes on a machine each has its own."""
+        alone = self.size == 1 or asked not in ("auto", "cuda") or not torch.cuda.is_available()
+        return asked if alone else f"cuda:{self.local % torch.cuda.device_count()}"
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """Do ``work`` in every process; where it fails in one the first says why, and all end.
+
+        Raises:
+            ReslabError: in the first process, what any of them raised.
+            SystemExit: in the others.
+        """
+        if self.size == 1:
+            return work()
+        result, error = None, None
+        try:
+            result = work()
+        except ReslabError as raised:
+            error = raised
+        errors: list[ReslabError | None] = [None] * self.size
+        distributed.all_gather_object(errors, error)
+        if failed := next((one for one in errors if one is not None), None):
+            if self.first:
+                raise failed
+            sys.exit(failed.exit_code)
+        return result  # type: ignore[return-value]  # no error: it is work's
+
+    def collected(self, own: ViewScores, pictures: int, allocate: Allocate) -> ViewScores | None:
+        """In the first process, the scores of all pictures; in the others nothing.
+
+        Args:
+            own: the scores of this process's share.
+            pictures: all of them.
+            allocate: makes room for all of them.
+        """
+        if self.size == 1:
+            return own
+        parts = (("logits", own.logits), ("probabilities", own.probabilities))
+        arrays = [self._array(name, part, pictures, allocate) for name, part in parts]
+        return ViewScores(*(array for array in arrays if array is not None)) if self.first else None
+
+    def _array(self, name: str, part: Floats, pictures: int, allocate: Allocate) -> Floats | None:
+        if not self.first:
+            for start in range(0, len(part), ROWS):
+                distributed.send(torch.from_numpy(part[start : start + ROWS]), 0)
+            return None
+        whole = allocate(name, (pictures, *part.shape[1:]))
+        whole[: len(part)] = part
+        for rank, share in enumerate(shares(pictures, self.size)[1:], start=1):
+            for start in range(share.start, share.stop, ROWS):
+                rows = torch.empty((min(ROWS, share.stop - start), *part.shape[1:]), dtype=torch.float32)
+                distributed.recv(rows, rank)
+                whole[start : start + len(rows)] = np.asarray(rows)
+        return whole
+
+
+ALONE: Final = World()
+
+
+def shares(pictures: int, size: int) -> list[range]:
+    """So many pictures in ``size`` parts, one after the other, the first ones larger by at most one."""
+    each, more = divmod(pictures, size)
+    ends = [0]
+    for rank in range(size):
+        ends.append(ends[-1] + each + (rank < more))
+    return [range(start, stop) for start, stop in itertools.pairwise(ends)]
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[World]:
+    """The processes that torchrun started, or this one alone; they talk by gloo.
+
+    Raises:
+        SpecError: the environment speaks of several processes, but not as torchrun does.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if missing := [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise SpecError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but there is no {missing[0]}: start with torchrun")
+    distributed.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield World(*(int(os.environ[name]) for name in names))
+    finally:
+        distributed.destroy_process_group()

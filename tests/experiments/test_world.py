@@ -1,0 +1,193 @@
+"""Several processes test together: the same integers as one, however the pictures are shared."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import distributed, multiprocessing
+
+from reslab.core.errors import DataError, SpecError
+from reslab.core.experiment import Experiment
+from reslab.core.protocol import find_protocol
+from reslab.data.pictures import Pictures
+from reslab.evaluation.views import in_memory
+from reslab.experiments import inputs
+from reslab.experiments.feed import Feed
+from reslab.experiments.inputs import SmallInputs
+from reslab.experiments.job import Outcome
+from reslab.experiments.scoring import Subject, score_views, scored
+from reslab.experiments.world import ALONE, World, joined, shares
+from reslab.models.resnet import cifar_resnet
+from reslab.transforms.cifar import CifarForm, per_pixel_mean
+
+GRID = [(pictures, batch) for pictures in (1, 2, 12, 13, 14, 15, 16) for batch in range(1, 7)]
+PROTOCOLS = ("single", "ten-crop", "multi-scale-mirror")
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_shares_are_all_pictures_once_and_as_equal_as_can_be(pictures: int, size: int) -> None:
+    parts = shares(pictures, size)
+    assert [number for part in parts for number in part] == list(range(pictures))
+    assert len(parts) == size
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert len(parts[0]) > 0 or pictures == 0
+
+
+def hits_of(world: World) -> list[tuple[int, int]]:
+    """Hits of the whole grid and all protocols, as one process of ``world`` finds them."""
+    torch.set_num_threads(1)
+    draw = torch.Generator().manual_seed(0)
+    net = cifar_resnet(8, width=8, classes=10, generator=draw).eval()
+    found = []
+    for pictures, batch in GRID:
+        inputs.SMALL_TEST_BATCH = batch
+        pixels = torch.randint(256, (pictures, 3, 16, 16), generator=draw, dtype=torch.uint8)
+        labels = torch.randint(10, (pictures,), generator=draw)
+        data = Pictures("noise", "val", pixels, labels, tuple("abcdefghij"))
+        form = SmallInputs(CifarForm(per_pixel_mean(pixels), 4))
+        for name in PROTOCOLS:
+            protocol = find_protocol(name, form.native)
+            feed, which = Feed(torch.device("cpu")), world.share(pictures)
+            own = score_views(Subject(net, form), data, protocol, feed, "fp32", which)
+            views = world.collected(own, pictures, in_memory)
+            if views is not None:
+                count = scored(views, data, protocol).scores.count()
+                found.append((count.n, count.errors))
+    return found
+
+
+def process(rank: int, size: int, place: str) -> None:
+    """One of ``size`` processes; the first writes what it found."""
+    distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=size)
+    found = hits_of(World(rank, size, rank, size))
+    if rank == 0:
+        Path(place, "found.json").write_text(json.dumps(found))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[tuple[int, int]]:
+    before, threads = inputs.SMALL_TEST_BATCH, torch.get_num_threads()
+    found = hits_of(ALONE)
+    inputs.SMALL_TEST_BATCH = before
+    torch.set_num_threads(threads)
+    return found
+
+
+def test_one_process_counts_every_picture_at_any_batch_size(alone: list[tuple[int, int]]) -> None:
+    assert [n for n, _ in alone] == [pictures for pictures, _ in GRID for _ in PROTOCOLS]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_processes_finds_the_integers_of_one(
+    size: int, alone: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    multiprocessing.start_processes(process, (size, str(tmp_path)), nprocs=size, start_method="fork")
+    assert [tuple(pair) for pair in json.loads((tmp_path / "found.json").read_text())] == alone
+
+
+def test_one_process_alone_needs_no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as world:
+        assert world == ALONE
+        assert world.agreed(lambda: 7) == 7
+        assert world.device("auto") == "auto"
+        with pytest.raises(DataError, match=r"^as it was$"):
+            world.agreed(refusing)
+
+
+def refusing() -> None:
+    raise DataError("as it was")
+
+
+def test_a_world_that_torchrun_did_not_make_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(SpecError, match=r"^WORLD_SIZE is 2, but there is no RANK: start with torchrun$"), joined():
+        pass
+
+
+def torchrun(size: int, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", "--standalone"]
+    return subprocess.run(
+        [*command, "-m", "reslab", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    return {key: value for key, value in found.items() if key not in ("scores", "command")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_torchrun_gives_the_document_of_one_process(
+    size: int, finished_on_photos: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", finished_on_photos, "--data", photos, "--protocol", "multi-scale", "--workers", 1, "--json")
+    once = subprocess.run(
+        [sys.executable, "-m", "reslab", *map(str, words), "--out", str(tmp_path / "one")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer(torchrun(size, *words, "--out", tmp_path / "some")) == answer(once)
+
+
+@pytest.mark.slow
+def test_a_comparison_under_torchrun_is_that_of_one_process(
+    finished_on_photos: Path, other_run: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ("compare", finished_on_photos, other_run, "--data", photos, "--protocol", "ten-crop", "--json")
+    found = answer(torchrun(3, *words, "--out", tmp_path / "some"))
+    once = subprocess.run(
+        [sys.executable, "-m", "reslab", *map(str, words), "--out", str(tmp_path / "one")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone = answer(once)
+    assert (found["hits"], found["n"], found["p_value"]) == (alone["hits"], alone["n"], alone["p_value"])
+
+
+@pytest.fixture(scope="module")
+def other_run(
+    train_on: Callable[..., Outcome], tiny_photos: Experiment, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Another run on the same photographs."""
+    run = tmp_path_factory.mktemp("other") / "run"
+    train_on(photos, run, tiny_photos.but({"seed": 5}))
+    return run
+
+
+@pytest.mark.slow
+def test_more_processes_than_pictures(finished_on_photos: Path, folder_of: Callable[..., Path], tmp_path: Path) -> None:
+    few = folder_of(tmp_path / "few", pictures=1, classes=("ash", "birch"))
+    found = answer(torchrun(3, "evaluate", finished_on_photos, "--data", few, "--json", "--out", tmp_path / "s"))
+    assert found["n"] == 2
+
+
+@pytest.mark.slow
+def test_what_one_process_cannot_do_is_said_once(finished_on_photos: Path, own: Path, tmp_path: Path) -> None:
+    last = sorted(own.rglob("*.jpg"))[-1]
+    last.write_bytes(last.read_bytes()[:-40])
+    done = torchrun(3, "evaluate", finished_on_photos, "--data", own, "--json", "--out", tmp_path / "s")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    said = [line for line in done.stderr.splitlines() if line.startswith("reslab: ")]
+    assert [line for line in said if "warning" not in line] == [line for line in said if str(last) in line]
+    assert len([line for line in said if str(last) in line]) == 1
+    assert not (tmp_path / "s").exists()
