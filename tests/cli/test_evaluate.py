@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from reslab.core.imagenet import imagenet_classes
+from reslab.data.index import Index
 from reslab.evaluation.server_file import read_server_file
 from reslab.experiments.stored import read_stored
 
@@ -152,6 +153,52 @@ def test_a_preset_takes_its_members_in_its_own_order(reslab: Command, folders: l
     found = answer(reslab("evaluate", "--from-scores", folders[0], *places, "--ensemble", "cifar-six", "--json"))
     depths = [int(one["network"].removeprefix("cifar-resnet")) for one in found["members"]]
     assert depths == [20, 32, 44, 56, 110, 1202]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pairs",), "--pairs and --greedy are about several networks"),
+        (("--ensemble", "seven"), "unknown ensemble 'seven'"),
+        (("--member-weights", 1, 2), "2 weights for 1 network"),
+        (("--server-file", "out.txt"), "go together"),
+        (("--server-file", "out.txt", "--server-classes", "nowhere"), "cannot read nowhere"),
+    ],
+)
+def test_what_cannot_be_done_with_the_scores_is_said_before_the_test(
+    words: tuple[object, ...], message: str, reslab: Command, nets: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reslab.experiments.testing.score_views", lambda *_: pytest.fail("pictures were tested"))
+    assert message in mistake(reslab("evaluate", nets[0], *WORDS, *words))
+
+
+def test_weights_are_for_what_is_counted_equally_refused(reslab: Command, folders: list[Path]) -> None:
+    words = ("evaluate", "--from-scores", *folders, "--member-weights", 1, 2, 3)
+    assert answer(reslab(*words, "--json"))["member_weights"] == [1.0, 2.0, 3.0]
+    assert "average of 3 networks weighted 1, 2, 3, twice" in reslab(*words).stdout
+    assert "leave --member-weights out" in mistake(reslab(*words, "--greedy"))
+
+
+def test_pairs_gain_what_the_ensemble_of_the_same_average_has(reslab: Command, folders: list[Path]) -> None:
+    words = ("evaluate", "--from-scores", *folders[:2], "--average", "logits", "--pairs", "--json")
+    found = answer(reslab(*words))
+    assert found["pairs"][0]["error"] == found["error"]
+
+
+def test_the_folder_at_hand_may_be_the_place_of_scores(
+    reslab: Command, nets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "here")
+    answer(reslab("evaluate", nets[0], *WORDS, "--out", ".", "--json"))
+    assert (tmp_path / "here" / "protocol.json").exists()
+    assert (tmp_path / "here" / "mine.txt").read_text() == "mine"
+
+
+def test_scores_of_an_earlier_version_say_so(reslab: Command, folders: list[Path], tmp_path: Path) -> None:
+    old = changed(folders[0], tmp_path / "old", lambda facts: facts.pop("settings"))
+    assert "were kept by an earlier version: test again" in mistake(reslab("evaluate", "--from-scores", old), 1)
 
 
 def changed(folder: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -316,17 +363,25 @@ def test_the_test_servers_file_has_five_answers_a_picture_in_its_own_numbers(
         np.save(folder / f"{name}.npy", scores)
     tensors = {"probabilities": torch.from_numpy(scores.mean(1)), "labels": torch.arange(6)}
     safetensors.torch.save_file(tensors, folder / "scores.safetensors")
+    names = ("b/3.jpg", "b/4.jpg", "c/1.jpg", "c/6.jpg", "d/2.jpg", "d/5.jpg")
+    block = np.frombuffer("".join(names).encode(), np.uint8)
+    whole = np.zeros(6, np.int64)
+    Index(("b", "c", "d"), block, np.arange(7, 43, 7), whole.astype(np.int32), whole).save(
+        folder / "pictures.safetensors"
+    )
     order = draw.permutation(wnids).tolist()
     classes = tmp_path / "order.txt"
     classes.write_text("".join(f"{wnid} and its name\n" for wnid in order))
     words = ("evaluate", "--from-scores", folder, "--json", "--server-file", tmp_path / "out.txt")
     assert answer(reslab(*words, "--server-classes", classes))["server_file"] == str(tmp_path / "out.txt")
     found = read_server_file(tmp_path / "out.txt", 6)
-    best = np.argsort(-scores.astype(np.float64).mean(1), axis=1)[:, :5]
+    best = np.argsort(-scores.astype(np.float64).mean(1), axis=1)[[2, 4, 0, 1, 5, 3], :5]  # by the names' numbers
     assert [[order[number - 1] for number in row] for row in found.tolist()] == [
         [wnids[label] for label in row] for row in best.tolist()
     ]
     assert "go together" in mistake(reslab(*words))
+    (folder / "pictures.safetensors").unlink()
+    assert "is not of photographs" in mistake(reslab(*words, "--server-classes", classes))
     classes.write_text("n01440764\n")
     assert "does not name each of the 1,000 classes" in mistake(reslab(*words, "--server-classes", classes))
     assert "cannot read" in mistake(reslab(*words, "--server-classes", tmp_path / "nowhere"))

@@ -92,6 +92,8 @@ def test_what_was_forced_is_recorded_beside_the_scores(
     (kept,) = (copied / "scores").glob("center-val-forced-*")
     assert json.loads((kept / "protocol.json").read_text())["forced"] == forced["forced"]
     assert (kept / "scores.safetensors").read_bytes() != before
+    command = json.loads((kept / "protocol.json").read_text())["command"]
+    assert command.endswith("--split val --stride-on 3x3 --preprocessing paper --force")
     text = reslab(*words, "--stride-on", "3x3", "--force").stdout
     assert " has the weights of cifar-bottleneck11 (stride on 1x1), not of" in text
     assert len(list((copied / "scores").glob("center-val-forced-*"))) == 2

@@ -2,13 +2,16 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from reslab.core.errors import StorageError
+from reslab.core.errors import RunError, StorageError
 from reslab.core.files import canonical_json, refilled, sha256_file, storing, write_bytes, write_json, write_text
 
 
@@ -179,3 +182,33 @@ def test_what_says_that_a_folder_is_whole_goes_first_and_comes_last(
         fill(p, facts="2", a="2", b="2")
     assert moved == ["b", "a"]
     assert "facts" not in contents(target)
+
+
+def test_what_a_process_that_is_gone_left_half_filled_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    begin = f".partial-scores-{platform.node()}"
+    for name in (f"{begin}-{gone.pid}-ab", f"{begin}-{os.getpid()}-cd", f".partial-scores-elsewhere-{gone.pid}-ef"):
+        (tmp_path / name).mkdir()
+    with refilled(tmp_path / "scores", NAMES) as partial:
+        fill(partial, facts="1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [f"{begin}-{os.getpid()}-cd", f".partial-scores-elsewhere-{gone.pid}-ef", "scores"]
+    )
+
+
+def test_a_file_and_the_root_are_no_folders_to_fill(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place, why in ((tmp_path / "file", "it is a file"), (Path("/"), "it is the root")):
+        with pytest.raises(RunError, match=why), refilled(place, NAMES):
+            pass
+
+
+def test_folders_above_that_were_made_for_nothing_go(tmp_path: Path) -> None:
+    def broken_off() -> None:
+        with refilled(tmp_path / "made" / "scores", NAMES):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reslab.core.errors import EvaluationError
+from reslab.core.errors import EvaluationError, StorageError
 from reslab.core.protocol import Average
 from reslab.evaluation import views
 from reslab.evaluation.answers import classified, classified_in_places
@@ -373,7 +373,7 @@ def test_a_full_disk_is_an_error_before_anything_is_scored(tmp_path: Path, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(StorageError, match=r"the disk is full: cannot write .*logits.npy"):
         in_folder(tmp_path)("logits", (N, 3, 6))
     assert asked == [0, (tmp_path / "logits.npy").stat().st_size]
     assert asked[1] > N * 3 * 6 * 4

@@ -385,7 +385,7 @@ def grouped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return iter([batches[place] for place in order])
 
     if request.param.isdigit():
-        monkeypatch.setattr(inputs, "PHOTO_TEST_BATCH", int(request.param))
+        monkeypatch.setattr(inputs, "PHOTO_TEST_BATCHES", {"cpu": int(request.param)})
     else:
         alone = {"nothing waits": lambda source, pixels: by_size(source, pixels, 0), "shuffled": shuffled}
         monkeypatch.setattr(views, "by_size", alone[request.param])

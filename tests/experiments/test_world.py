@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributed, multiprocessing
 
-from reslab.core.errors import DataError, SpecError
+from reslab.core.errors import DataError, EvaluationError, SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.protocol import find_protocol
 from reslab.data.pictures import Pictures
@@ -64,6 +64,26 @@ def hits_of(world: World) -> list[tuple[int, int]]:
     return found
 
 
+def differing(rank: int, size: int, place: str) -> None:
+    """One of ``size`` processes that have found different things; the first writes what it hears."""
+    distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=size)
+    world = World(rank, size, rank, size)
+    world.require_same("pictures", "the same")
+    try:
+        world.require_same("pictures", rank)
+    except EvaluationError as error:
+        Path(place, "said").write_text(str(error))
+    except SystemExit as ended:
+        Path(place, f"ended-{rank}").write_text(str(ended.code))
+    distributed.destroy_process_group()
+
+
+def test_processes_that_find_different_things_end_and_one_says_why(tmp_path: Path) -> None:
+    multiprocessing.start_processes(differing, (2, str(tmp_path)), nprocs=2, start_method="fork")
+    assert (tmp_path / "said").read_text().startswith("the processes have different pictures: ")
+    assert (tmp_path / "ended-1").read_text() == "1"
+
+
 def process(rank: int, size: int, place: str) -> None:
     """One of ``size`` processes; the first writes what it found."""
     distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=size)
@@ -111,7 +131,10 @@ def refusing() -> None:
 def test_a_world_that_torchrun_did_not_make_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(SpecError, match=r"^WORLD_SIZE is 2, but there is no RANK: start with torchrun$"), joined():
+    with (
+        pytest.raises(SpecError, match=r"^WORLD_SIZE is 2, but RANK says nothing: start with torchrun$"),
+        joined(),
+    ):
         pass
 
 

@@ -12,6 +12,7 @@ from reslab.report.comparison import ClassRow, Comparison, Differing, Side
 
 CLASSES: Final = ("ash", "birch", "cedar")
 CELLS: Final = {"both": 60, "only_first": 5, "only_second": 25, "neither": 10}
+STATEMENT: Final = "new has a smaller error than old"
 SENTENCE: Final = "new has the smaller error by 20.00 points [10.00, 30.00], p = 3e-04, n=100: holds"
 
 
@@ -55,6 +56,7 @@ def comparison(**changes: Any) -> Comparison:
         "interval": (10.0, 30.0),
         "p_value": 3.3e-4,
         "verdict": "holds",
+        "statement": STATEMENT,
         "sentence": SENTENCE,
         "by_class": tuple(class_row(name) for name in CLASSES),
         "only_first_shown": tuple(differing(0, number) for number in range(2)),

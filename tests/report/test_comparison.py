@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.compared import CELLS, SENTENCE, Page, class_row, comparison, differing, side, thumbnail
+from tests.report.compared import CELLS, SENTENCE, STATEMENT, Page, class_row, comparison, differing, side, thumbnail
 
 from reslab.core.errors import DataError, StorageError
 from reslab.report.comparison import CLASSES, Comparison, write_comparison
@@ -22,7 +22,8 @@ def page_of(place: Path, **changes: Any) -> Page:
 def test_the_page_gives_the_numbers(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert SENTENCE in page.text
-    assert "Both on the same 100 pictures: trees, center view." in page.text
+    assert STATEMENT in page.text
+    assert "Both on the same 100 pictures: trees, center." in page.text
     for row in (
         ["old", "35.00", "[26.36, 44.75]", "1.25", "65", "100"],
         ["new", "15.00", "[9.31, 23.28]", "1.25", "85", "100"],
@@ -134,6 +135,7 @@ def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path, name: str) -> No
         protocol=name,
         first=replace(side(name, 65), provenance=facts),
         verdict=name,
+        statement=name,
         sentence=name,
         by_class=(class_row(name),),
         only_first_shown=shown,
@@ -192,7 +194,15 @@ def test_a_page_takes_no_folders_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0, "1.000"), (0.0314, "0.031"), (0.001, "0.001"), (9.6e-4, "1e-03"), (1e-12, "1e-12"), (0.0, "below 1e-300")],
+    [
+        (1.0, "1.000"),
+        (0.0314, "0.0314"),
+        (0.0496, "0.0496"),
+        (0.001, "0.001"),
+        (9.6e-4, "1e-03"),
+        (1e-12, "1e-12"),
+        (0.0, "below 1e-300"),
+    ],
 )
 def test_p_values_are_short(value: float, text: str) -> None:
     assert p_value(value) == text

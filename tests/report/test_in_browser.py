@@ -107,6 +107,7 @@ def test_long_and_hostile_names_stay_on_the_page(tmp_path: Path, width: int) -> 
     found = comparison(
         data=name,
         first=side(name, 65),
+        statement=name,
         sentence=name,
         by_class=(class_row(name),),
         only_first_shown=(differing(0, picture=name, label=name, first=name),),

@@ -4,15 +4,17 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reslab.cli.evaluate import MixFlags, TestFlags, mix_of, scores_of
+from reslab.cli.evaluate import MixFlags, TestFlags, mix_of, require_testable, scores_of
 from reslab.cli.flags import HeldFlags
-from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.core.errors import SpecError
+from reslab.core.files import require_writable
 from reslab.core.imagenet import title_of
 from reslab.core.text import printable
-from reslab.core.units import counted
+from reslab.core.units import counted, percent
 
 if TYPE_CHECKING:
+    from reslab.data.source import Dataset
     from reslab.experiments.comparing import Compared, Numbers
     from reslab.experiments.stored import Member
     from reslab.report.comparison import Differing, Side
@@ -42,6 +44,7 @@ def compare(
         json: print one JSON document.
     """
     from reslab.experiments.comparing import compare as compared
+    from reslab.experiments.comparing import pictures_of
     from reslab.experiments.stored import read_stored
     from reslab.experiments.world import joined
 
@@ -53,19 +56,24 @@ def compare(
         raise SpecError("--from-scores takes the place of everything about the test but --data")
     if page is not None and asked.data is None:
         raise SpecError("--page shows pictures: --data says where they are")
+    if from_scores and page is None and asked.data is not None:
+        raise SpecError("--data has no effect here: it says where a --page finds the pictures")
+    if page is not None:
+        require_writable(page.parent)
+    require_testable(networks, from_scores, asked)
     with joined() as world:
         first, second = from_scores or scores_of(networks, asked, held or HeldFlags(), world)
         if not world.first:
             return
     found = compared(read_stored(first), read_stored(second), mix_of(mixed))
-    if page is not None and asked.data is not None:
-        _write(found, asked.data, page)
+    pictures = None if page is None or asked.data is None else pictures_of(found.first.stored, asked.data)
     if json:
         print_json({**found.as_json(), **({"page": str(page)} if page else {})})
-        return
-    _print(found)
-    if page:
-        stdout().print(f"\npage: {page}")
+    else:
+        _print(found)
+    if page is not None and pictures is not None:
+        _write(found, pictures, page)
+        say(f"page: {page}")
 
 
 def _print(found: "Compared") -> None:
@@ -96,7 +104,7 @@ def _list(title: str, found: "Compared", numbers: "Numbers") -> None:
         stdout().print(f"\n{title} {counted(len(numbers), 'picture')}: {names}{more}", soft_wrap=True)
 
 
-def _write(found: "Compared", data: str, page: Path) -> None:
+def _write(found: "Compared", pictures: "Dataset", page: Path) -> None:
     from reslab.report.comparison import ClassRow, Comparison, write_comparison
 
     paired = found.paired
@@ -104,8 +112,8 @@ def _write(found: "Compared", data: str, page: Path) -> None:
         ClassRow(
             printable(title_of(name)),
             one.n,
-            100 * (one.n - one.both - one.only_first) / one.n,
-            100 * (one.n - one.both - one.only_second) / one.n,
+            percent(one.only_second + one.neither, one.n),
+            percent(one.only_first + one.neither, one.n),
             one.difference,
             one.p_value,
         )
@@ -125,10 +133,11 @@ def _write(found: "Compared", data: str, page: Path) -> None:
         interval=paired.interval,
         p_value=paired.p_value,
         verdict=paired.answer,
+        statement=found.statement,
         sentence=found.sentence,
         by_class=tuple(rows),
-        only_first_shown=_differing(found, data, found.only_first[:SHOWN]),
-        only_second_shown=_differing(found, data, found.only_second[:SHOWN]),
+        only_first_shown=_differing(found, pictures, found.only_first[:SHOWN]),
+        only_second_shown=_differing(found, pictures, found.only_second[:SHOWN]),
     )
     write_comparison(comparison, page)
 
@@ -151,12 +160,12 @@ def _side(name: str, member: "Member") -> "Side":
     return Side(name, tested.error, tested.interval, tested.top5.error, tested.hits, tested.n, provenance)
 
 
-def _differing(found: "Compared", data: str, numbers: "Numbers") -> "tuple[Differing, ...]":
-    from reslab.experiments.comparing import names_of, pictures_of, thumbnails
+def _differing(found: "Compared", pictures: "Dataset", numbers: "Numbers") -> "tuple[Differing, ...]":
+    from reslab.experiments.comparing import names_of, thumbnails
     from reslab.report.comparison import Differing
 
     stored = found.first.stored
-    small = thumbnails(pictures_of(stored, data), numbers)
+    small = thumbnails(pictures, numbers)
     best = [one.scores.probabilities[numbers].max(dim=1) for one in (found.first, found.second)]
     return tuple(
         Differing(

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from reslab.cli.output import print_table, stdout
 from reslab.core.errors import SpecError
+from reslab.core.units import counted
 
 if TYPE_CHECKING:
     from reslab.core.intervals import Count
@@ -35,20 +36,37 @@ class EnsembleFlags:
     server_file: Path | None = None
     server_classes: Path | None = None
 
+    def check(self, networks: int) -> None:
+        """Find out, before anything is tested, whether so many networks can be treated as asked.
+
+        Raises:
+            SpecError: they cannot, or the flags do not go together.
+            DataError: the server's classes cannot be read.
+        """
+        from reslab.experiments.ensembles import require_preset, server_order
+
+        if (self.server_file is None) != (self.server_classes is None):
+            raise SpecError("--server-file and --server-classes go together: the server numbers classes its own way")
+        if (self.pairs or self.greedy) and networks < 2:
+            raise SpecError("--pairs and --greedy are about several networks")
+        if (self.pairs or self.greedy) and self.member_weights:
+            raise SpecError("--pairs and --greedy count all networks the same: leave --member-weights out")
+        if self.ensemble is not None:
+            require_preset(self.ensemble)
+        elif self.member_weights and len(self.member_weights) != networks:
+            raise SpecError(f"{counted(len(self.member_weights), 'weight')} for {counted(networks, 'network')}")
+        if self.server_classes is not None:
+            server_order(self.server_classes)
+
     def of(self, stored: "list[Stored]") -> "list[Stored]":
         """The members among ``stored``.
 
         Raises:
-            SpecError: one is missing, or the flags do not go together.
+            SpecError: one is missing.
         """
         from reslab.experiments.ensembles import chosen
 
-        if (self.server_file is None) != (self.server_classes is None):
-            raise SpecError("--server-file and --server-classes go together: the server numbers classes its own way")
-        members = stored if self.ensemble is None else chosen(stored, self.ensemble)
-        if (self.pairs or self.greedy) and len(members) < 2:
-            raise SpecError("--pairs and --greedy are about several networks")
-        return members
+        return stored if self.ensemble is None else chosen(stored, self.ensemble)
 
     def carry_out(self, found: "Mixed", *, quiet: bool) -> dict[str, Any]:
         """Do what is asked, print it unless ``quiet``, and return it for ``--json``.
@@ -58,7 +76,14 @@ class EnsembleFlags:
             SpecError: they are not the network's, or there are too few pictures.
             StorageError: the server's file cannot be written.
         """
-        from reslab.experiments.ensembles import greedy_json, greedy_of, pairs_json, pairs_of, write_for_server
+        from reslab.experiments.ensembles import (
+            greedy_json,
+            greedy_of,
+            pairs_json,
+            pairs_of,
+            server_order,
+            write_for_server,
+        )
 
         names = [one.stored.network for one in found.members]
         said: dict[str, Any] = {}
@@ -79,7 +104,7 @@ class EnsembleFlags:
                 _print_greedy([names[number] for number in choice.chosen], choice.chosen_on, choice.judged_on)
                 _print_others(choice.all_members, choice.best_single)
         if self.server_file is not None and self.server_classes is not None:
-            write_for_server(found, self.server_classes, self.server_file)
+            write_for_server(found, server_order(self.server_classes), self.server_file)
             said["server_file"] = str(self.server_file)
         return said
 

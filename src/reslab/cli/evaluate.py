@@ -18,7 +18,7 @@ from reslab.core.text import printable
 
 if TYPE_CHECKING:
     from reslab.evaluation.result import Evaluation
-    from reslab.experiments.stored import Mix, Mixed, Stored
+    from reslab.experiments.stored import Mix, Mixed
     from reslab.experiments.world import World
 
 
@@ -86,13 +86,15 @@ def evaluate(
     from reslab.experiments.stored import mix, read_stored
     from reslab.experiments.world import joined
 
+    also = together or EnsembleFlags()
+    if from_scores and (weights or test is not None or held is not None):
+        raise SpecError("--from-scores takes the place of weights, --data and everything about the test")
+    also.check(len(from_scores or weights))
+    require_testable(weights, from_scores, test)
     with joined() as world:
         folders = from_scores or scores_of(weights, test or TestFlags(), held or HeldFlags(), world)
-        if from_scores and (weights or test is not None or held is not None):
-            raise SpecError("--from-scores takes the place of weights, --data and everything about the test")
         if not world.first:
             return
-    also = together or EnsembleFlags()
     found = mix(also.of([read_stored(folder) for folder in folders]), mix_of(mixed, also.member_weights))
     if not json:
         _print(found)
@@ -102,25 +104,33 @@ def evaluate(
 
 
 def scores_of(weights: tuple[Path, ...], test: TestFlags, held: HeldFlags, world: "World") -> list[Path]:
-    """Test each network and return the folders of the scores.
-
-    Raises:
-        SpecError: nothing to test, or nothing to test on.
-    """
+    """Test each network and return the folders of the scores."""
+    from reslab.experiments.notify import Notify
     from reslab.experiments.testing import Testing, evaluate_weights
     from reslab.experiments.weights import read_weights
 
-    if not weights:
-        raise SpecError("nothing to test: name runs or weights, or scores with --from-scores")
-    if test.data is None:
-        raise SpecError("--data says which pictures to test on: embedded, or a folder")
+    assert test.data is not None
     how = Testing(test.data, test.protocol, test.split, test.precision, test.device, test.workers)
-    heard, folders = progress(), []
+    heard, folders = progress() if world.first else Notify(), []
     for number, place in enumerate(weights, start=1):
         taken = world.agreed(partial(lambda where: held.held(read_weights(where, heard.warned)), place))
         out = test.out / f"{number}-{place.name}" if test.out and len(weights) > 1 else test.out
         folders.append(evaluate_weights(taken, how, out=out, notify=heard, world=world))
     return folders
+
+
+def require_testable(weights: tuple[Path, ...], from_scores: list[Path] | None, test: TestFlags | None) -> None:
+    """Find out whether there is something to test, and something to test on.
+
+    Raises:
+        SpecError: there is not.
+    """
+    if from_scores:
+        return
+    if not weights:
+        raise SpecError("nothing to test: name runs or weights, or scores with --from-scores")
+    if test is None or test.data is None:
+        raise SpecError("--data says which pictures to test on: embedded, or a folder")
 
 
 def mix_of(flags: MixFlags | None, weights: list[float] | None = None) -> "Mix":
@@ -139,7 +149,8 @@ def _as_json(found: "Mixed") -> dict[str, Any]:
     members = [{**one.evaluation.as_json(), **one.stored.provenance()} for one in found.members]
     for one in members:
         del one["by_class"]
-    return {**whole, "members": members, "members_error": found.spread()}
+    weights = None if found.weights is None else list(found.weights)
+    return {**whole, "members": members, "member_weights": weights, "members_error": found.spread()}
 
 
 def _answers_of(found: "Mixed") -> dict[str, Any]:
@@ -167,13 +178,14 @@ def _print(found: "Mixed") -> None:
     if len(found.members) > 1:
         rows = [(one.stored.network, *_numbers(one.evaluation)) for one in found.members]
         print_table(("network", "error %", "95 % interval", "top-5 error %", "n"), rows)
-        mean, std, n = found.spread().values()
+        spread, n = found.spread(), len(found.members)
         if len({one.stored.network for one in found.members}) == 1:
-            stdout().print(f"mean {mean:.2f} % ± {std:.2f} (n={n})")
+            stdout().print(f"mean {spread['mean']:.2f} % ± {spread['std']:.2f} (n={n})")
+        shares = "" if found.weights is None else f" weighted {', '.join(f'{weight:g}' for weight in found.weights)}"
         stdout().print()
-        _print_one(f"average of {n} networks", found.members[0].stored, found.evaluation)
+        _print_one(f"average of {n} networks{shares}", found)
     else:
-        _print_one(found.members[0].stored.network, found.members[0].stored, found.evaluation)
+        _print_one(found.members[0].stored.network, found)
     said = _answers_of(found)
     low, high = said["calibration_interval"]
     stdout().print(f"expected calibration error {said['calibration_error']:.2f} % [{low:.2f}, {high:.2f}]\n")
@@ -184,11 +196,13 @@ def _print(found: "Mixed") -> None:
     print_table(("class", "error %", "95 % interval", "n"), classes)
 
 
-def _print_one(name: str, stored: "Stored", tested: "Evaluation") -> None:
+def _print_one(name: str, found: "Mixed") -> None:
+    tested = found.evaluation
     error, interval, top5, n = _numbers(tested)
+    pictures = "".join(f"  pictures: {one}\n" for one in dict.fromkeys(one.stored.preparation for one in found.members))
     stdout().print(
         f"{name}, {tested.protocol.name}, {tested.precision}: error {error} % (95 % interval {interval}, n={n}),"
-        f" top-5 error {top5} %\n  views: {tested.protocol.sentence}\n  pictures: {stored.preparation}\n"
+        f" top-5 error {top5} %\n  views: {tested.protocol.sentence}\n{pictures}"
     )
 
 

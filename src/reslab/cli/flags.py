@@ -1,6 +1,6 @@
 """The flags of ``reslab train`` in groups, each group one part of the experiment."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,7 +163,9 @@ class HeldFlags:
             if self.force:
                 raise SpecError("--force has no effect here: nothing says what the weights are held to be")
             return weights
-        return hold(weights, Held(network, contract, self.force))
+        words = [(f"--{key.replace('_', '-')}", str(value)) for key, value in given(self).items() if key != "force"]
+        flags = (*(word for pair in words for word in pair), *(("--force",) if self.force else ()))
+        return replace(hold(weights, Held(network, contract, self.force)), held=flags)
 
 
 @Parameter(name="*")

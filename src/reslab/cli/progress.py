@@ -92,7 +92,6 @@ class LiveProgress(Notify):
         self.stepped(views)
         if views == of and self.task is not None:
             self.bars.remove_task(self.task)
-            self.task = None
             self.ended()
 
     def stepped(self, step: int) -> None:
@@ -108,6 +107,7 @@ class LiveProgress(Notify):
     def ended(self) -> None:
         """Leave the bar as it stands."""
         self.bars.stop()
+        self.task = None
 
     def found(self, pictures: int) -> None:
         """Print how far the search is."""

@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -101,28 +104,71 @@ def whole_folder(target: Path, needed: int | None = None) -> Iterator[Path]:
 def refilled(target: Path, names: Sequence[str]) -> Iterator[Path]:
     """A folder to fill, whose files take the place of those in ``target`` when all went well; else nothing changes.
 
+    The files go over one by one while nobody else's do; a crash in between leaves no first file.
+
     Args:
         target: made where it is missing.
         names: the files that there may be; those of them that are in ``target`` go, others stay. The first says that
             the rest is whole: it goes first and comes last.
 
     Raises:
+        RunError: ``target`` is no folder, or the root.
         StorageError: as `storing` says.
     """
-    partial = target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    place = target.resolve()
+    if not place.name or (place.exists() and not place.is_dir()):
+        raise RunError(f"{target} cannot be filled: it is {'a file' if place.name else 'the root of all folders'}")
+    begin, end = f"{PARTIAL}{place.name}-{platform.node()}-", f"-{secrets.token_hex(4)}"
+    partial, above = place.with_name(f"{begin}{os.getpid()}{end}"), not place.parent.exists()
     with storing(target):
-        try:
-            partial.mkdir(parents=True)
-            yield partial
-            target.mkdir(exist_ok=True)
-            for name in names:
-                (target / name).unlink(missing_ok=True)
-            for name in names[::-1]:
-                if (partial / name).exists():
-                    (partial / name).replace(target / name)
-            sync_directory(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        _remove_orphans(place.parent, begin)
+        partial.mkdir(parents=True)
+    try:
+        yield partial
+        with storing(target):
+            _take_over(partial, place, names)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if above:
+            with contextlib.suppress(OSError):  # it holds something
+                place.parent.rmdir()
+
+
+def _take_over(partial: Path, place: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (partial / name).exists():
+            with (partial / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+    handle = os.open(place.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        place.mkdir(exist_ok=True)
+        for name in names:
+            (place / name).unlink(missing_ok=True)
+        for name in names[::-1]:
+            if (partial / name).exists():
+                (partial / name).replace(place / name)
+        sync_directory(place)
+    finally:
+        os.close(handle)
+
+
+def _remove_orphans(folder: Path, begin: str) -> None:
+    """Delete what processes of this machine that are gone left half-filled."""
+    for path in folder.glob(f"{glob.escape(begin)}*"):
+        number = path.name.removeprefix(begin).partition("-")[0]
+        if number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def require_writable(folder: Path) -> None:

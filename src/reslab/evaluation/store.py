@@ -1,5 +1,6 @@
 """Scores of every view group on disk: two memory-mapped arrays that any program with numpy can read."""
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from reslab.core.errors import EvaluationError, one_line
+from reslab.core.files import storing
 from reslab.evaluation.views import Allocate, Floats, ViewScores
 
 ARRAYS: Final = ("logits", "probabilities")
@@ -18,10 +20,11 @@ def in_folder(folder: Path) -> Allocate:
 
     def allocate(name: str, shape: tuple[int, ...]) -> Floats:
         file = folder / f"{name}.npy"
-        room: Floats = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a signal when the scores are written
-            with file.open("r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        with storing(file, 4 * math.prod(shape)):
+            room: Floats = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a signal when the scores are written
+                with file.open("r+b") as stream:
+                    os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
         return room
 
     return allocate
@@ -34,7 +37,8 @@ def store_views(scores: ViewScores, folder: Path) -> None:
         if isinstance(array, np.memmap) and array.filename is not None and Path(array.filename) == file.resolve():
             array.flush()
         else:
-            np.save(file, array)
+            with storing(file, array.nbytes):
+                np.save(file, array)
 
 
 def read_views(folder: Path) -> ViewScores:

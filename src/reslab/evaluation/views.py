@@ -63,9 +63,8 @@ class ViewScores:
         return len(self.logits)
 
     def averaged(self, average: Average, labels: Tensor, groups: Sequence[int] | None = None) -> Scores:
-        """`mean` as probabilities, with ``labels`` int64 (N,): of averaged logits the softmax."""
-        mean = torch.from_numpy(self.mean(average, groups))
-        return Scores(mean.softmax(dim=1) if average == "logits" else mean, labels)
+        """`mean` as probabilities, with ``labels`` int64 (N,)."""
+        return as_scores(self.mean(average, groups), average, labels)
 
     def mean(self, average: Average, groups: Sequence[int] | None = None) -> Floats:
         """The mean over ``groups``, all by default, float32 (N, classes).
@@ -83,6 +82,12 @@ class ViewScores:
                 mean[rows] += source[rows, group]
             mean[rows] /= np.float32(len(chosen))
         return mean
+
+
+def as_scores(mean: Floats, average: Average, labels: Tensor) -> Scores:
+    """A mean, float32 (N, classes), as scores: of averaged logits the softmax; ``labels`` int64 (N,)."""
+    tensor = torch.from_numpy(mean)
+    return Scores(tensor.softmax(dim=1) if average == "logits" else tensor, labels)
 
 
 def score(
@@ -118,8 +123,8 @@ def score(
             rows = view.indices.numpy() - wanted.which.start
             _require_known(rows, view.group, wanted)
             seen[rows, view.group] += 1
-            found.logits[rows, view.group] += logits.cpu().numpy()
-            found.probabilities[rows, view.group] += probabilities.cpu().numpy()
+            for array, scores in ((found.logits, logits), (found.probabilities, probabilities)):
+                array[rows, view.group] += _finite(scores.cpu().numpy(), view.indices)
     _require_complete(seen, wanted)
     if found is None:
         return ViewScores(*(allocate(name, (0, wanted.groups, 0)) for name in ("logits", "probabilities")))
@@ -143,10 +148,17 @@ def _require_complete(seen: NDArray[np.int64], wanted: Wanted) -> None:
         )
 
 
+def _finite(scores: Floats, indices: Tensor) -> Floats:
+    wrong = ~np.isfinite(scores).all(axis=1)
+    if wrong.any():
+        raise EvaluationError(
+            f"the network's scores are not finite, those of picture {int(indices[wrong.argmax()]):,} first"
+        )
+    return scores
+
+
 def _finish(found: ViewScores, views: int) -> None:
     for array in (found.logits, found.probabilities):
         for start in range(0, len(array), ROWS):
             rows = array[start : start + ROWS]
             rows /= np.float32(views)
-            if not np.isfinite(rows).all():
-                raise EvaluationError("the network's scores are not finite")

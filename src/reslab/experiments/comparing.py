@@ -69,7 +69,7 @@ class Compared:
         worse = self.names[found.difference <= 0]
         if found.difference < 0:
             low, high = -high, -low
-        numbers = f"{abs(found.difference):.2f} points [{low:.2f}, {high:.2f}], p = {found.p_value:.2g}, n={found.n:,}"
+        numbers = f"{abs(found.difference):.2f} points [{low:.2f}, {high:.2f}], p = {found.p_value:.3g}, n={found.n:,}"
         if found.answer == "not separable":
             return f"{better} and {worse} are not separable: {numbers}"
         return f"{better} is better than {worse} by {numbers}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from reslab.core.errors import DataError, SpecError, unknown
@@ -10,8 +10,10 @@ from reslab.core.imagenet import imagenet_classes
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record
 from reslab.core.text import few, printable
+from reslab.data.index import read_index
 from reslab.evaluation.ensembles import Greedy, Pair, greedy, pair_matrix
 from reslab.evaluation.server_file import write_server_file
+from reslab.experiments.keep import PICTURES
 from reslab.experiments.stored import Member, Mixed, Stored
 
 PRESETS: Final[dict[str, tuple[str, ...]]] = {  # ours: Table 5's six "of different depth" are not published
@@ -20,14 +22,22 @@ PRESETS: Final[dict[str, tuple[str, ...]]] = {  # ours: Table 5's six "of differ
 }
 
 
+def require_preset(preset: str) -> None:
+    """Find out whether there is an ensemble of that name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if preset not in PRESETS:
+        raise SpecError(unknown("ensemble", preset, PRESETS))
+
+
 def chosen(stored: Sequence[Stored], preset: str) -> list[Stored]:
     """The members of ``preset`` among ``stored``, in its order.
 
     Raises:
-        SpecError: there is no such preset, or a member is missing.
+        SpecError: a member is missing.
     """
-    if preset not in PRESETS:
-        raise SpecError(unknown("ensemble", preset, PRESETS))
     left, found = list(stored), []
     for name in PRESETS[preset]:
         one = next((one for one in left if one.network == name), None)
@@ -45,7 +55,7 @@ def pairs_of(members: Sequence[Member]) -> list[Pair]:
     Raises:
         SpecError: there are no pictures.
     """
-    return pair_matrix([one.scores.probabilities.numpy() for one in members], members[0].scores.labels.numpy())
+    return pair_matrix([one.mean for one in members], members[0].scores.labels.numpy())
 
 
 def greedy_of(members: Sequence[Member]) -> Greedy:
@@ -54,7 +64,7 @@ def greedy_of(members: Sequence[Member]) -> Greedy:
     Raises:
         SpecError: there are too few pictures.
     """
-    return greedy([one.scores.probabilities.numpy() for one in members], members[0].scores.labels.numpy())
+    return greedy([one.mean for one in members], members[0].scores.labels.numpy())
 
 
 def greedy_json(found: Greedy) -> Record:
@@ -68,28 +78,41 @@ def pairs_json(found: Sequence[Pair]) -> list[Record]:
     return [asdict(pair) for pair in found]
 
 
-def write_for_server(found: Mixed, classes: Path, out: Path) -> None:
-    """Write the ensemble's answers for ILSVRC's test server.
+def write_for_server(found: Mixed, order: Sequence[str], out: Path) -> None:
+    """Write the ensemble's answers for ILSVRC's test server, a line a photograph, by their file names.
 
     Args:
-        found: the ensemble, on pictures in the server's order, which is that of their file names.
-        classes: a text file with a wnid a line in the server's order: the first is the server's class 1.
+        found: the ensemble.
+        order: the wnids in the server's order: the first is the server's class 1.
         out: the file to write.
 
     Raises:
-        DataError: ``classes`` is no such file.
+        DataError: two pictures have the same file name, or the scores are not of photographs.
         SpecError: the network's classes are not those.
         StorageError: ``out`` cannot be written.
     """
-    order = _wnids(classes)
+    first = found.members[0].stored
+    file = first.folder / PICTURES
+    if not file.exists():
+        raise DataError(f"{printable(str(first.folder))} is not of photographs, whose names are the server's order")
+    index = read_index(file)
+    names = [PurePosixPath(index.path(number)).name for number in range(len(index))]
+    if len(set(names)) < len(names):
+        raise DataError(f"{printable(str(file))} names two photographs alike: the server's order is by name")
+    rows = sorted(range(len(names)), key=names.__getitem__)
     known = [_wnid(name) for name in found.members[0].stored.classes]
     if strangers := [name for name in known if name not in order]:
-        raise SpecError(f"classes that {classes} does not name ({len(strangers):,}): {few(strangers)}")
+        raise SpecError(f"classes that the server does not know ({len(strangers):,}): {few(strangers)}")
     numbers = {wnid: number for number, wnid in enumerate(order, start=1)}
-    write_server_file(found.scores.probabilities.numpy(), [numbers[name] for name in known], out)
+    write_server_file(found.scores.probabilities.numpy()[rows], [numbers[name] for name in known], out)
 
 
-def _wnids(file: Path) -> list[str]:
+def server_order(file: Path) -> list[str]:
+    """The wnids that a text file names, one a line, in its order.
+
+    Raises:
+        DataError: it cannot be read, or does not name each of ImageNet's classes once.
+    """
     try:
         words = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ class Examiner:
         """The test on ``val`` and errors on ``validation`` after the present step, computed once."""
         step = self.session.training.step
         if self.last is None or self.last[0] != step:
+            self.last = None  # one test's scores at a time
             aside = self.session.test(self.validation).scores.count() if self.validation is not None else None
             self.last = step, self.session.test(self.val), aside
         return self.last[1:]
@@ -54,7 +55,7 @@ class Examiner:
             **self.aside(),
             "test_error": found.error,
             "test_interval": list(found.interval),
-            "hits": found.n - found.top1.errors,
+            "hits": found.hits,
             "n": found.n,
             "seconds": round(self.session.training.seconds, 1),
             "by_class": found.as_json()["by_class"],

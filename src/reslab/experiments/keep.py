@@ -1,9 +1,11 @@
 """What a run keeps beside its checkpoints: which pictures it saw, and the scores of each test."""
 
+import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from reslab.core.errors import PictureError
 from reslab.core.files import write_json
 from reslab.core.rundir import RunDirectory
 from reslab.data.photographs import PhotoFolder
@@ -71,7 +73,8 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
     test.scores.store(folder)
     if isinstance(pictures, PhotoFolder):
         pictures.index.save(folder / PICTURES)
-        keep_mistakes(test.scores, pictures, kept.classes, folder)
+        with contextlib.suppress(PictureError):  # it has been damaged since: the scores are worth more than its picture
+            keep_mistakes(test.scores, pictures, kept.classes, folder)
     facts = {
         "protocol": test.protocol.name,
         "views": test.protocol.sentence,

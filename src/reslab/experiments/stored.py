@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -17,8 +17,16 @@ from reslab.evaluation.ensembles import average as averaged
 from reslab.evaluation.result import Evaluation, summarise
 from reslab.evaluation.scores import Scores, read_scores
 from reslab.evaluation.store import read_views
-from reslab.evaluation.views import ViewScores
+from reslab.evaluation.views import Floats, ViewScores, as_scores
 from reslab.experiments.keep import FACTS
+
+KINDS: Final[dict[str, type]] = {
+    **dict.fromkeys(("network", "weights", "precision", "split", "command"), str),
+    "step": int,
+    "preprocessing": dict,
+    "forced": list,
+    "data": dict,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +84,10 @@ class Mix:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One network of an ensemble, by itself."""
+    """One network of an ensemble, by itself: ``mean``, float32 (N, classes), is what an ensemble averages."""
 
     stored: Stored
+    mean: Floats
     scores: Scores
     evaluation: Evaluation
 
@@ -90,6 +99,7 @@ class Mixed:
     scores: Scores
     evaluation: Evaluation
     members: tuple[Member, ...]
+    weights: tuple[float, ...] | None = None
 
     def spread(self) -> Record:
         """Mean and standard deviation of the members' errors in percent, and how many they are."""
@@ -107,13 +117,16 @@ def read_stored(folder: Path) -> Stored:
     if not (folder / FACTS).is_file():
         raise EvaluationError(f"{printable(str(folder))} holds no scores: there is no {FACTS}")
     facts = read_record(folder / FACTS)
+    if "settings" not in facts and "protocol" in facts:
+        raise EvaluationError(f"the scores in {folder} were kept by an earlier version: test again")
     try:
         protocol = Protocol.parse(facts["settings"], f"{folder / FACTS}")
         classes = tuple(str(name) for name in facts["classes"])
         wanted = int(facts["n"]), len(protocol.groups), len(classes)
         stored = Stored(folder, protocol, read_views(folder), read_scores(folder).labels, classes, facts)
-        named = all(isinstance(facts[key], str) for key in ("network", "precision", "split", "command"))
-        named = named and isinstance(facts["data"]["digest"], str)
+        named = all(isinstance(facts[key], kind) for key, kind in KINDS.items())
+        named = named and all(isinstance(facts["data"][key], str) for key in ("name", "digest"))
+        _ = stored.preparation
     except (KeyError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
         raise EvaluationError(f"the scores in {folder} are damaged: {why}") from None
@@ -140,18 +153,17 @@ def mix(stored: Sequence[Stored], asked: Mix | None = None) -> Mixed:
     members = tuple(_member(one, protocol, groups) for one in stored)
     if len(members) == 1 and how.weights is None:
         return Mixed(members[0].scores, members[0].evaluation, members)
-    means = [one.views.mean(protocol.average, groups) for one in stored]
-    whole = torch.from_numpy(averaged(means, how.weights))
-    scores = Scores(whole.softmax(dim=1) if protocol.average == "logits" else whole, first.labels)
+    scores = as_scores(averaged([one.mean for one in members], how.weights), protocol.average, first.labels)
     precision = "+".join(dict.fromkeys(str(one.facts["precision"]) for one in stored))
-    return Mixed(scores, summarise(scores, first.classes, precision, protocol), members)
+    return Mixed(scores, summarise(scores, first.classes, precision, protocol), members, how.weights)
 
 
 def _member(one: Stored, protocol: Protocol, groups: Sequence[int]) -> Member:
-    scores = one.views.averaged(protocol.average, one.labels, groups)
+    mean = one.views.mean(protocol.average, groups)
+    scores = as_scores(mean, protocol.average, one.labels)
     if not scores.probabilities.isfinite().all():
         raise EvaluationError(f"the scores in {one.folder} are not finite")
-    return Member(one, scores, summarise(scores, one.classes, str(one.facts["precision"]), protocol))
+    return Member(one, mean, scores, summarise(scores, one.classes, str(one.facts["precision"]), protocol))
 
 
 def _changed(protocol: Protocol, asked: Mix) -> Protocol:
@@ -165,8 +177,7 @@ def _changed(protocol: Protocol, asked: Mix) -> Protocol:
         changes["shorter_sides"] = list(asked.scales)
     if asked.average is not None and asked.average != protocol.average:
         changes["average"] = asked.average
-    words = [f"{protocol.name}, changed"] if changes else [protocol.name]
-    return protocol.but({**changes, "name": words[0]})
+    return protocol.but({**changes, "name": f"{protocol.name}, changed"}) if changes else protocol
 
 
 def _listed(values: Sequence[float]) -> str:

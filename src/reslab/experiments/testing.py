@@ -101,13 +101,17 @@ def evaluate_weights(
     """
     heard = (notify or Notify()) if world.first else Notify()
     test = world.agreed(lambda: _Test(weights, how, out, heard, world))
-    with refilled(test.folder, SCORE_FILES) if world.first else contextlib.nullcontext(test.folder) as room:
-        keep = in_folder(room)
+    kept = test.kept
+    world.require_same("weights, pictures or protocols", (kept.weights, test.pictures.digest, test.protocol.digest()))
+    with contextlib.ExitStack() as open_ones:
+        open_ones.callback(heard.ended)
+        room = world.agreed(
+            lambda: open_ones.enter_context(refilled(test.folder, SCORE_FILES)) if world.first else None
+        )
+        keep = in_memory if room is None else in_folder(room)
         own = world.agreed(lambda: test.score(world.share(len(test.pictures)), keep if world.size == 1 else in_memory))
         views = world.collected(own, len(test.pictures), keep)
-        if views is not None:
-            whole = scored(views, test.pictures, test.protocol, test.meaning)
-            fill_scores(whole, room, test.pictures, test.kept)
+        world.agreed(lambda: None if views is None or room is None else test.keep(views, room))
     return test.folder
 
 
@@ -154,6 +158,10 @@ class _Test:
             subject, self.pictures, self.protocol, self.feed, self.how.precision, which, allocate, self.notify.scored
         )
 
+    def keep(self, views: ViewScores, room: Path) -> None:
+        """Fill ``room`` with what came of the test."""
+        fill_scores(scored(views, self.pictures, self.protocol, self.meaning), room, self.pictures, self.kept)
+
 
 def _meaning(pictures: Dataset, known: tuple[str, ...]) -> tuple[int, ...]:
     try:
@@ -187,6 +195,7 @@ def _command(weights: Weights, how: Testing) -> str:
     words += ["--protocol", how.protocol] if how.protocol else []
     words += ["--split", how.split] if how.split else []
     words += ["--precision", how.precision] if how.precision != "fp32" else []
+    words += weights.held
     return printable(shlex.join(words))
 
 

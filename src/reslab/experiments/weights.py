@@ -37,6 +37,7 @@ class Weights:
         classes: its classes; None: the file does not say.
         step: updates that made them.
         forced: in which respects they are used as what they are not.
+        held: the flags that said what they are held to be.
     """
 
     place: Path
@@ -47,6 +48,7 @@ class Weights:
     classes: tuple[str, ...] | None = None
     step: int = 0
     forced: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
     @property
     def model(self) -> ModelSpec | None:

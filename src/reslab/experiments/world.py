@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from reslab.core.errors import ReslabError, SpecError
+from reslab.core.errors import EvaluationError, ReslabError, SpecError
 from reslab.evaluation.views import ROWS, Allocate, Floats, ViewScores
 
 T = TypeVar("T")
@@ -75,23 +75,37 @@ class World:
         """
         if self.size == 1:
             return own
-        parts = (("logits", own.logits), ("probabilities", own.probabilities))
-        arrays = [self._array(name, part, pictures, allocate) for name, part in parts]
-        return ViewScores(*(array for array in arrays if array is not None)) if self.first else None
+        parts = {"logits": own.logits, "probabilities": own.probabilities}
+        rooms = self.agreed(
+            lambda: {name: allocate(name, (pictures, *part.shape[1:])) for name, part in parts.items() if self.first}
+        )
+        for name, part in parts.items():
+            if self.first:
+                self._receive(rooms[name], part)
+            else:
+                for start in range(0, len(part), ROWS):
+                    distributed.send(torch.from_numpy(part[start : start + ROWS]), 0)
+        return ViewScores(**rooms) if self.first else None
 
-    def _array(self, name: str, part: Floats, pictures: int, allocate: Allocate) -> Floats | None:
-        if not self.first:
-            for start in range(0, len(part), ROWS):
-                distributed.send(torch.from_numpy(part[start : start + ROWS]), 0)
-            return None
-        whole = allocate(name, (pictures, *part.shape[1:]))
-        whole[: len(part)] = part
-        for rank, share in enumerate(shares(pictures, self.size)[1:], start=1):
+    def require_same(self, what: str, value: object) -> None:
+        """Find out whether ``value`` is the same in every process.
+
+        Raises:
+            EvaluationError: it is not; the line names ``what`` differs.
+        """
+        if self.size == 1:
+            return
+        values: list[object] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        self.agreed(lambda: _require_equal(what, values))
+
+    def _receive(self, whole: Floats, own: Floats) -> None:
+        whole[: len(own)] = own
+        for rank, share in enumerate(shares(len(whole), self.size)[1:], start=1):
             for start in range(share.start, share.stop, ROWS):
-                rows = torch.empty((min(ROWS, share.stop - start), *part.shape[1:]), dtype=torch.float32)
+                rows = torch.empty((min(ROWS, share.stop - start), *own.shape[1:]), dtype=torch.float32)
                 distributed.recv(rows, rank)
                 whole[start : start + len(rows)] = np.asarray(rows)
-        return whole
 
 
 ALONE: Final = World()
@@ -106,6 +120,13 @@ def shares(pictures: int, size: int) -> list[range]:
     return [range(start, stop) for start, stop in itertools.pairwise(ends)]
 
 
+def _require_equal(what: str, values: Sequence[object]) -> None:
+    if any(value != values[0] for value in values):
+        raise EvaluationError(
+            f"the processes have different {what}: each must find the same, and nothing may change it"
+        )
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
     """The processes that torchrun started, or this one alone; they talk by gloo.
@@ -113,14 +134,19 @@ def joined() -> Iterator[World]:
     Raises:
         SpecError: the environment speaks of several processes, but not as torchrun does.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    if missing := [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-        raise SpecError(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but there is no {missing[0]}: start with torchrun")
+    said = {name: os.environ.get(name, "") for name in names}
+    missing = [name for name, word in said.items() if not word.isdecimal()]
+    if missing or "MASTER_ADDR" not in os.environ:
+        lacking = (missing or ["MASTER_ADDR"])[0]
+        raise SpecError(f"WORLD_SIZE is {said['WORLD_SIZE']}, but {lacking} says nothing: start with torchrun")
+    if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's own word, where nobody chose
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(said["LOCAL_WORLD_SIZE"])))
     distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
-        yield World(*(int(os.environ[name]) for name in names))
+        yield World(*map(int, said.values()))
     finally:
         distributed.destroy_process_group()

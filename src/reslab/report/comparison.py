@@ -95,7 +95,8 @@ class Comparison:
         difference: the first's error minus the second's, in percentage points.
         interval: the 95 % bootstrap interval of `difference`.
         p_value: of McNemar's exact test.
-        verdict: in a word or two, such as ``holds`` or ``not separable``.
+        statement: what was judged.
+        verdict: on it, in a word or two, such as ``holds`` or ``not separable``.
         sentence: the verdict with the numbers it rests on.
         by_class: a row a class.
         only_first_shown: some of the pictures that the first alone gets right.
@@ -113,6 +114,7 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p_value: float
+    statement: str
     verdict: str
     sentence: str
     by_class: tuple[ClassRow, ...]

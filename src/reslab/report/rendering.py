@@ -35,7 +35,7 @@ def class_title(name: str) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value as people read it: ``0.031``, ``4e-07``."""
+    """A p-value as people read it: ``0.0312``, ``4e-07``."""
     if value < LEAST:
         return f"below {LEAST:.0e}"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}" if value >= 0.001 else f"{value:.0e}"
