@@ -143,7 +143,7 @@ def testing_table(found: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
             " + ".join(row["networks"]),
-            row["protocol"].removesuffix(", changed"),
+            _testing_way(row),
             row["average"],
             row["precision"],
             f"{row['error']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]",
@@ -154,6 +154,13 @@ def testing_table(found: Sequence[dict[str, Any]]) -> str:
     ]
     headings = ("network", "protocol", "averaged", "precision", "error %", "top-5 error %", "right")
     return markdown_table(headings, rows)
+
+
+def _testing_way(row: dict[str, Any]) -> str:
+    """The protocol, and at which sizes where those were chosen."""
+    name = row["protocol"].removesuffix(", changed")
+    words = row["command"].partition(" --scales ")[2]
+    return f"{name}, {' and '.join(words.split())} alone" if words else name
 
 
 def kinds_table() -> str:

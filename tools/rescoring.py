@@ -15,6 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from reslab.core.contract import Contract
 from reslab.core.files import write_json
 from reslab.core.protocol import Native, find_protocol
 from reslab.evaluation.store import in_folder
@@ -37,8 +38,10 @@ def make(folder: Path, pictures: int, classes: int) -> None:
     labels = torch.from_numpy(draw.integers(0, classes, pictures))
     tensors = {"probabilities": torch.zeros(pictures, classes), "labels": labels}
     safetensors.torch.save_file(tensors, folder / "scores.safetensors")
-    named = {"network": "random", "precision": "fp32", "split": "val", "command": "", "n": pictures}
-    facts = {**named, "classes": list(map(str, range(classes))), "data": {"digest": ""}}
+    named = {"network": "random", "weights": "", "precision": "fp32", "split": "val", "command": "", "n": pictures}
+    form = {"form": "photographs", "contract": Contract().model_dump(mode="json"), "resample": ""}
+    more = {"step": 0, "forced": [], "preprocessing": form, "data": {"name": "random", "digest": ""}}
+    facts = {**named, **more, "classes": list(map(str, range(classes)))}
     write_json(folder / "protocol.json", {**facts, "settings": protocol.model_dump(mode="json")})
 
 

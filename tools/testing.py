@@ -24,14 +24,14 @@ from reslab.experiments.environment import environment
 ROOT = Path(__file__).resolve().parents[1]
 TOLD: Final = ("protocol", "views", "average", "precision", "n", "hits", "error", "interval", "top5_error")
 PAIRED: Final = ("statement", "n", "hits", "only_first", "only_second", "difference", "interval", "p_value", "verdict")
-PLACES: Final = 'shorter_sides = [224, 256, 384, 480, 640]\ndense = "classify-then-average"\n'
 CIFAR: Final = "cifar-10-batches-bin"
 WOOF: Final = ("imagewoof-mini", "--split", "all")
 SMALL: Final = ("single", "flip")
 WAYS: Final = {
     "fp32": ("center", "ten-crop", "multi-scale"),
-    "bf16": ("center", "ten-crop", "multi-scale", "multi-scale-mirror", "places.toml"),
+    "bf16": ("center", "ten-crop", "multi-scale"),
 }
+BELOW: Final = ("224", "256")  # sizes below the photographs' own: the others enlarge them
 AVERAGES: Final = ("probabilities", "logits")
 
 
@@ -71,7 +71,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     os.chdir(parser.parse_args().work)
-    Path("places.toml").write_text(PLACES, encoding="utf-8")
     plan = [(name, (CIFAR,), way, "fp32") for way in SMALL for name in ("m20", "m56")]
     plan += [("r50", WOOF, way, precision) for precision, ways in WAYS.items() for way in ways]
     folders, commands = {}, []
@@ -87,6 +86,7 @@ def main() -> None:
     for precision, ways in WAYS.items():
         of = [folders["r50", way, precision] for way in ways]
         photographs += [scored([of[0]]), *(scored([one], "--average", how) for one in of[1:] for how in AVERAGES)]
+        photographs.append(scored(of[-1:], "--scales", *BELOW))
         paired += [compared(of[0], other) for other in of[1:]]
     kept = {
         "tests": commands,
