@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from reslab.core.contract import Contract
 from reslab.core.listening import unheard
@@ -18,8 +19,19 @@ from reslab.experiments.notify import Notify
 from reslab.experiments.stored import mix, read_stored
 from reslab.experiments.testing import Testing, evaluate_weights
 from reslab.experiments.weights import read_weights
+from reslab.models.network import ResNet
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+
+
+def stir(net: ResNet, source: torch.Generator) -> None:
+    """Draw scales, shifts and statistics anew: batch normalisation is then far from the identity."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1, generator=source)
+            module.bias.data.normal_(0, 0.1, generator=source)
+            module.running_mean.normal_(0, 0.1, generator=source)
+            module.running_var.uniform_(0.5, 2, generator=source)
 
 
 def centre_views(

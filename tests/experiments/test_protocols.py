@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tested import stir
 from torch import Tensor, nn
 
 from reslab.core.contract import CONTRACTS, Contract
@@ -42,15 +43,9 @@ dense_of = pytest.mark.parametrize("dense", [POOL, CLASSIFY])
 def lively(net: ResNet) -> ResNet:
     """With batch normalisation that is far from the identity, and a classifier that tells pictures apart."""
     draw = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.5, 1, generator=draw)
-            module.bias.data.normal_(0, 0.1, generator=draw)
-            module.running_mean.normal_(0, 0.1, generator=draw)
-            module.running_var.uniform_(0.5, 2, generator=draw)
-        elif isinstance(module, nn.Linear):
-            module.weight.data.normal_(0, 0.2, generator=draw)
-            module.bias.data.normal_(0, 0.1, generator=draw)
+    stir(net, draw)
+    net.get_parameter("fc.weight").data.normal_(0, 0.2, generator=draw)
+    net.get_parameter("fc.bias").data.normal_(0, 0.1, generator=draw)
     return net.eval().to(memory_format=torch.channels_last)
 
 

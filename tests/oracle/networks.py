@@ -6,6 +6,7 @@ from typing import Final
 import timm
 import torch
 import torchvision
+from tests.tested import stir
 from torch import Tensor, nn
 
 from reslab.models.architecture import BN_EPS, Pool, StrideOn
@@ -20,16 +21,12 @@ LIBRARIES: Final[dict[str, Callable[[int], nn.Module]]] = {
 
 def ours(depth: int, stride_on: StrideOn = "3x3", pool: Pool = "pad1", bn_eps: float = BN_EPS) -> ResNet:
     """Random weights, scales, shifts and statistics: batch normalisation is far from the identity."""
-    net = resnet(depth, stride_on=stride_on, pool=pool, bn_eps=bn_eps).double()
-    source = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.5, 1, generator=source)
-            module.bias.data.normal_(0, 0.1, generator=source)
-            module.running_mean.normal_(0, 0.1, generator=source)
-            module.running_var.uniform_(0.5, 2, generator=source)
-        elif isinstance(module, nn.Linear):
-            module.bias.data.normal_(0, 0.1, generator=source)
+    net, source = (
+        resnet(depth, stride_on=stride_on, pool=pool, bn_eps=bn_eps).double(),
+        torch.Generator().manual_seed(1),
+    )
+    stir(net, source)
+    net.get_parameter("fc.bias").data.normal_(0, 0.1, generator=source)
     return net
 
 

@@ -164,20 +164,6 @@ def test_crops_cut_together_are_those_cut_alone_and_those_of_pillow(case: tuple[
         assert np.array_equal(taken, cut_whole(picture, crop))
 
 
-@pytest.fixture
-def resizes(monkeypatch: pytest.MonkeyPatch) -> list[Size]:
-    """The sizes that pictures are resized to."""
-    made: list[Size] = []
-    resize = Image.Image.resize
-
-    def spy(self: Image.Image, to: Size, *options: object, **more: object) -> Image.Image:
-        made.append(to)
-        return resize(self, to, *options, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Image.Image, "resize", spy)
-    return made
-
-
 def test_a_picture_is_resized_once_for_all_of_its_crops(resizes: list[Size]) -> None:
     crops = crops_at((60, 45), 32, "corners+center")
     assert len({taken.tobytes() for taken in cut_all(noise((80, 60)), crops)}) == 5

@@ -166,8 +166,8 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except PermissionError:
+        pass
     return True
 
 

@@ -20,6 +20,11 @@ class Count:
         assert 0 <= self.errors <= self.n
 
     @property
+    def hits(self) -> int:
+        """The right answers."""
+        return self.n - self.errors
+
+    @property
     def error(self) -> float:
         """The error in percent."""
         return percent(self.errors, self.n)

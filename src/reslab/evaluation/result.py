@@ -36,7 +36,7 @@ class Evaluation:
     @property
     def hits(self) -> int:
         """How many answers were right."""
-        return self.n - self.top1.errors
+        return self.top1.hits
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``--json``."""

@@ -128,7 +128,8 @@ def score(
     _require_complete(seen, wanted)
     if found is None:
         return ViewScores(*(allocate(name, (0, wanted.groups, 0)) for name in ("logits", "probabilities")))
-    _finish(found, wanted.views)
+    if wanted.views > 1:
+        _divide(found, wanted.views)
     return found
 
 
@@ -157,7 +158,7 @@ def _finite(scores: Floats, indices: Tensor) -> Floats:
     return scores
 
 
-def _finish(found: ViewScores, views: int) -> None:
+def _divide(found: ViewScores, views: int) -> None:
     for array in (found.logits, found.probabilities):
         for start in range(0, len(array), ROWS):
             rows = array[start : start + ROWS]

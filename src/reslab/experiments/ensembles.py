@@ -128,4 +128,4 @@ def _wnid(name: str) -> str:
 
 
 def _count_json(count: Count) -> Record:
-    return {"n": count.n, "hits": count.n - count.errors, "error": count.error, "interval": list(count.interval)}
+    return {"n": count.n, "hits": count.hits, "error": count.error, "interval": list(count.interval)}

@@ -83,6 +83,6 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
         "split": pictures.split,
         "data": {"name": pictures.name, "digest": pictures.digest},
         "n": len(test.scores),
-        "hits": len(test.scores) - test.scores.count().errors,
+        "hits": test.scores.count().hits,
     }
     write_json(folder / FACTS, facts)
