@@ -12,7 +12,8 @@ from reslab.core.units import counted
 
 if TYPE_CHECKING:
     from reslab.core.intervals import Count
-    from reslab.experiments.stored import Mixed, Stored
+    from reslab.evaluation.scores import Scores
+    from reslab.experiments.stored import Mix, Mixed, Stored
 
 
 @Parameter(name="*")
@@ -25,7 +26,7 @@ class EnsembleFlags:
         ensemble: six or cifar-six: take these networks of those given; ours, the paper does not publish its six.
         pairs: how often every two networks agree, and what averaging them gains.
         greedy: choose networks on one half of the pictures, and judge the choice on the other.
-        server_file: write five answers a picture as ILSVRC's test server takes them.
+        server_file: write five answers a picture as ILSVRC's test server takes them; pictures need no labels then.
         server_classes: for that, a file with a wnid a line in the order of the server's class numbers.
     """
 
@@ -76,14 +77,7 @@ class EnsembleFlags:
             SpecError: they are not the network's, or there are too few pictures.
             StorageError: the server's file cannot be written.
         """
-        from reslab.experiments.ensembles import (
-            greedy_json,
-            greedy_of,
-            pairs_json,
-            pairs_of,
-            server_order,
-            write_for_server,
-        )
+        from reslab.experiments.ensembles import greedy_json, greedy_of, pairs_json, pairs_of
 
         names = [one.stored.network for one in found.members]
         said: dict[str, Any] = {}
@@ -103,10 +97,50 @@ class EnsembleFlags:
             if not quiet:
                 _print_greedy([names[number] for number in choice.chosen], choice.chosen_on, choice.judged_on)
                 _print_others(choice.all_members, choice.best_single)
-        if self.server_file is not None and self.server_classes is not None:
-            write_for_server(found, server_order(self.server_classes), self.server_file)
-            said["server_file"] = str(self.server_file)
-        return said
+        return {**said, **self.serve([one.stored for one in found.members], found.scores)}
+
+    def answer(self, stored: "list[Stored]", how: "Mix", *, quiet: bool) -> dict[str, Any]:
+        """Write the server's file of pictures without labels, say so unless ``quiet``, and describe it for ``--json``.
+
+        Raises:
+            SpecError: something is asked that needs labels, or the classes are not the network's.
+            DataError: the server's classes cannot be read, or the scores are not of the same pictures.
+            StorageError: the server's file cannot be written.
+        """
+        from reslab.experiments.stored import blend
+
+        if self.pairs or self.greedy:
+            raise SpecError("--pairs and --greedy count right answers; these pictures have no labels")
+        whole = blend(stored, how)
+        said = self.serve(stored, whole.scores)
+        if not quiet:
+            names = " + ".join(one.network for one in stored)
+            stdout().print(f"{names}, {whole.protocol.name}, {whole.precision}: n={len(whole.scores):,} without labels")
+            stdout().print(f"  views: {whole.protocol.sentence}\n  answers: {self.server_file}", soft_wrap=True)
+        return {
+            "protocol": whole.protocol.name,
+            "views": whole.protocol.sentence,
+            "average": whole.protocol.average,
+            "precision": whole.precision,
+            "n": len(whole.scores),
+            **said,
+            "members": [one.provenance() for one in stored],
+        }
+
+    def serve(self, stored: "list[Stored]", scores: "Scores") -> dict[str, Any]:
+        """Write the file for the test server, if it is asked for.
+
+        Raises:
+            DataError: the server's classes cannot be read, or the scores are not of photographs.
+            SpecError: the classes are not the network's.
+            StorageError: the file cannot be written.
+        """
+        from reslab.experiments.ensembles import server_order, write_for_server
+
+        if self.server_file is None or self.server_classes is None:
+            return {}
+        write_for_server(stored[0], scores, server_order(self.server_classes), self.server_file)
+        return {"server_file": str(self.server_file)}
 
 
 def _print_greedy(chosen: list[str], chosen_on: "Count", judged_on: "Count") -> None:

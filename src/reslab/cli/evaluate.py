@@ -92,10 +92,18 @@ def evaluate(
     also.check(len(from_scores or weights))
     require_testable(weights, from_scores, test)
     with joined() as world:
-        folders = from_scores or scores_of(weights, test or TestFlags(), held or HeldFlags(), world)
+        folders = from_scores or scores_of(
+            weights, test or TestFlags(), held or HeldFlags(), world, unlabelled=also.server_file is not None
+        )
         if not world.first:
             return
-    found = mix(also.of([read_stored(folder) for folder in folders]), mix_of(mixed, also.member_weights))
+    stored, how = also.of([read_stored(folder) for folder in folders]), mix_of(mixed, also.member_weights)
+    if also.server_file is not None and not stored[0].labelled:
+        answered = also.answer(stored, how, quiet=json)
+        if json:
+            print_json(answered)
+        return
+    found = mix(stored, how)
     if not json:
         _print(found)
     said = also.carry_out(found, quiet=json)
@@ -103,14 +111,16 @@ def evaluate(
         print_json({**_as_json(found), **said})
 
 
-def scores_of(weights: tuple[Path, ...], test: TestFlags, held: HeldFlags, world: "World") -> list[Path]:
-    """Test each network and return the folders of the scores."""
+def scores_of(
+    weights: tuple[Path, ...], test: TestFlags, held: HeldFlags, world: "World", *, unlabelled: bool = False
+) -> list[Path]:
+    """Test each network and return the folders of the scores; pictures may be ``unlabelled``."""
     from reslab.experiments.notify import Notify
     from reslab.experiments.testing import Testing, evaluate_weights
     from reslab.experiments.weights import read_weights
 
     assert test.data is not None
-    how = Testing(test.data, test.protocol, test.split, test.precision, test.device, test.workers)
+    how = Testing(test.data, test.protocol, test.split, test.precision, test.device, test.workers, unlabelled)
     heard, folders = progress() if world.first else Notify(), []
     for number, place in enumerate(weights, start=1):
         taken = world.agreed(partial(lambda where: held.held(read_weights(where, heard.warned)), place))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reslab.core.errors import DataError
 from reslab.core.listening import unheard
 from reslab.core.text import printable
-from reslab.data.index import Index
+from reslab.data.index import UNKNOWN, Index
 from reslab.data.picture_file import SUFFIXES
 
 Found = Callable[[int], None]
@@ -35,19 +35,53 @@ def scan(root: Path, parts: Sequence[str] = (".",), found: Found = unheard) -> I
             cannot be read or that contains itself, or a folder with a picture's name.
     """
     classes = common_classes(root, parts)
-    block, ends, labels, sizes = bytearray(), array("q"), array("i"), array("q")
     others = [name for part in parts for name in beside_classes(root, part)]
-    for label, name in enumerate(classes):
-        folders = [name if part == "." else f"{part}/{name}" for part in parts]
-        for path, size in sorted(entry for folder in folders for entry in pictures_in(root, folder, others.append)):
-            block += os.fsencode(path)
-            ends.append(len(block))
-            labels.append(label)
-            sizes.append(size)
-            if len(ends) % REPORT_EVERY == 0:
-                found(len(ends))
-        if not labels or labels[-1] != label:
-            raise DataError(f"class {printable(name)!r} has no pictures: {printable(str(root / folders[0]))}")
+
+    def entries() -> Iterator[tuple[str, int, int]]:
+        for label, name in enumerate(classes):
+            folders = [name if part == "." else f"{part}/{name}" for part in parts]
+            own = sorted(entry for folder in folders for entry in pictures_in(root, folder, others.append))
+            if not own:
+                raise DataError(f"class {printable(name)!r} has no pictures: {printable(str(root / folders[0]))}")
+            yield from ((path, size, label) for path, size in own)
+
+    return _index(classes, entries(), others, found)
+
+
+def scan_unlabelled(root: Path, found: Found = unheard) -> Index:
+    """The pictures that lie directly in ``root``, by name, each with the label `UNKNOWN`.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        files = sorted((entry.name, _size(entry)) for entry in _entries(root) if not _is_folder(entry))
+    except OSError as error:
+        raise DataError(f"cannot read {printable(str(root))}: {error.strerror}") from None
+    others = [printable(name) for name, _ in files if not is_picture(name)]
+    return _index((), ((name, size, UNKNOWN) for name, size in files if is_picture(name)), others, found)
+
+
+def is_unlabelled(folder: Path) -> bool:
+    """Whether pictures lie directly in ``folder`` and nothing lies deeper, hidden folders aside."""
+    try:
+        entries = _entries(folder)
+    except OSError:
+        return False  # what is wrong with it is said when it is searched
+    deeper = any(_is_folder(entry) and not entry.name.startswith(".") for entry in entries)
+    return not deeper and any(is_picture(entry.name) for entry in entries)
+
+
+def _index(classes: Sequence[str], entries: Iterator[tuple[str, int, int]], others: list[str], found: Found) -> Index:
+    """Path, size and label of each picture as columns; ``others`` may grow until the last is seen."""
+    block, ends, labels, sizes = bytearray(), array("q"), array("i"), array("q")
+    for path, size, label in entries:
+        block += os.fsencode(path)
+        ends.append(len(block))
+        labels.append(label)
+        sizes.append(size)
+        if len(ends) % REPORT_EVERY == 0:
+            found(len(ends))
     return Index(
         tuple(classes),
         np.frombuffer(bytes(block), np.uint8),

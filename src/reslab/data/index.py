@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import safetensors
@@ -17,6 +17,8 @@ from reslab.core.errors import DataError
 from reslab.core.files import canonical_json, write_bytes
 from reslab.core.text import printable
 
+UNKNOWN: Final = -1  # the label of a picture whose class nobody has told
+
 
 @dataclass(frozen=True, eq=False)
 class Index:
@@ -25,10 +27,10 @@ class Index:
     Paths are kept in one block of bytes: 1.3 million take 63 MB, and worker processes share them.
 
     Args:
-        classes: the classes' names, sorted; a label is a place among them.
+        classes: the classes' names, sorted; a label is a place among them; none where labels are unknown.
         block: uint8, all relative paths one after the other.
         ends: int64, (N,), where each path ends in ``block``.
-        labels: int32, (N,).
+        labels: int32, (N,); all `UNKNOWN` where there are no classes.
         sizes: int64, (N,), bytes of each file when it was found.
         others: files and folders that were passed over because they do not look like pictures.
     """
@@ -109,5 +111,6 @@ def _check(index: Index) -> None:
         raise ValueError("columns of different lengths")
     if (np.diff(starts) <= 0).any() or int(starts[-1]) != len(index.block):
         raise ValueError("paths that do not fill their block")
-    if len(index) and not 0 <= int(index.labels.min()) <= int(index.labels.max()) < len(index.classes):
+    known = range(len(index.classes)) if index.classes else [UNKNOWN]
+    if len(index) and not known[0] <= int(index.labels.min()) <= int(index.labels.max()) <= known[-1]:
         raise ValueError("labels beyond the classes")

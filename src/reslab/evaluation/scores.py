@@ -18,13 +18,18 @@ SCORES: Final = "scores.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """``probabilities`` float32 (N, classes) in the data set's order; ``labels`` int64 (N,)."""
+    """``probabilities`` float32 (N, classes) in the data set's order; ``labels`` int64 (N,), all -1 if unknown."""
 
     probabilities: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are known, so that answers can be counted."""
+        return is_labelled(self.labels)
 
     def hits(self, top: int = 1) -> Tensor:
         """Whether each label is among the ``top`` most probable classes, bool (N,); ties go to the lower class."""
@@ -48,6 +53,11 @@ class Scores:
         """Write ``scores.safetensors`` into ``folder``."""
         tensors = {"probabilities": self.probabilities.contiguous(), "labels": self.labels.contiguous()}
         write_bytes(folder / SCORES, safetensors.torch.save(tensors))
+
+
+def is_labelled(labels: Tensor) -> bool:
+    """Whether ``labels``, int64 (N,), are places among classes and not all -1."""
+    return not len(labels) or bool((labels != -1).any())
 
 
 def read_scores(folder: Path) -> Scores:

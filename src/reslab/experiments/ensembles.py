@@ -12,9 +12,10 @@ from reslab.core.rundir import Record
 from reslab.core.text import few, printable
 from reslab.data.index import read_index
 from reslab.evaluation.ensembles import Greedy, Pair, greedy, pair_matrix
+from reslab.evaluation.scores import Scores
 from reslab.evaluation.server_file import write_server_file
 from reslab.experiments.keep import PICTURES
-from reslab.experiments.stored import Member, Mixed, Stored
+from reslab.experiments.stored import Member, Stored
 
 PRESETS: Final[dict[str, tuple[str, ...]]] = {  # ours: Table 5's six "of different depth" are not published
     "six": ("resnet34", "resnet34, shortcut C", "resnet50", "resnet101", "resnet152", "resnet152"),
@@ -78,11 +79,12 @@ def pairs_json(found: Sequence[Pair]) -> list[Record]:
     return [asdict(pair) for pair in found]
 
 
-def write_for_server(found: Mixed, order: Sequence[str], out: Path) -> None:
-    """Write the ensemble's answers for ILSVRC's test server, a line a photograph, by their file names.
+def write_for_server(stored: Stored, scores: Scores, order: Sequence[str], out: Path) -> None:
+    """Write answers for ILSVRC's test server, a line a photograph, by their file names.
 
     Args:
-        found: the ensemble.
+        stored: a test of the photographs.
+        scores: the answers: that test's, or an ensemble's.
         order: the wnids in the server's order: the first is the server's class 1.
         out: the file to write.
 
@@ -91,20 +93,19 @@ def write_for_server(found: Mixed, order: Sequence[str], out: Path) -> None:
         SpecError: the network's classes are not those.
         StorageError: ``out`` cannot be written.
     """
-    first = found.members[0].stored
-    file = first.folder / PICTURES
+    file = stored.folder / PICTURES
     if not file.exists():
-        raise DataError(f"{printable(str(first.folder))} is not of photographs, whose names are the server's order")
+        raise DataError(f"{printable(str(stored.folder))} is not of photographs, whose names are the server's order")
     index = read_index(file)
     names = [PurePosixPath(index.path(number)).name for number in range(len(index))]
     if len(set(names)) < len(names):
         raise DataError(f"{printable(str(file))} names two photographs alike: the server's order is by name")
     rows = sorted(range(len(names)), key=names.__getitem__)
-    known = [_wnid(name) for name in found.members[0].stored.classes]
+    known = [_wnid(name) for name in stored.classes]
     if strangers := [name for name in known if name not in order]:
         raise SpecError(f"classes that the server does not know ({len(strangers):,}): {few(strangers)}")
     numbers = {wnid: number for number, wnid in enumerate(order, start=1)}
-    write_server_file(found.scores.probabilities.numpy()[rows], [numbers[name] for name in known], out)
+    write_server_file(scores.probabilities.numpy()[rows], [numbers[name] for name in known], out)
 
 
 def server_order(file: Path) -> list[str]:

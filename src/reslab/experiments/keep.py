@@ -73,6 +73,7 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
     test.scores.store(folder)
     if isinstance(pictures, PhotoFolder):
         pictures.index.save(folder / PICTURES)
+    if isinstance(pictures, PhotoFolder) and test.scores.labelled:
         with contextlib.suppress(PictureError):  # it has been damaged since: the scores are worth more than its picture
             keep_mistakes(test.scores, pictures, kept.classes, folder)
     facts = {
@@ -83,6 +84,6 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
         "split": pictures.split,
         "data": {"name": pictures.name, "digest": pictures.digest},
         "n": len(test.scores),
-        "hits": test.scores.count().hits,
+        "hits": test.scores.count().hits if test.scores.labelled else None,
     }
     write_json(folder / FACTS, facts)

@@ -94,21 +94,21 @@ def _told(views: Iterator[View], total: int, heard: Callable[[int, int], None]) 
         heard(done, total)
 
 
-def scored(views: ViewScores, pictures: Dataset, protocol: Protocol, meaning: Sequence[int] | None = None) -> Tested:
+def scored(views: ViewScores, pictures: Dataset, protocol: Protocol, meaning: Sequence[int] = ()) -> Tested:
     """What the protocol makes of scores.
 
     Args:
         views: of all pictures.
         pictures: the data set.
         protocol: what is averaged.
-        meaning: the network's class that each class of ``pictures`` is; None: they are the same.
+        meaning: the network's class that each class of ``pictures`` is; none: they are the same.
     """
     return Tested(views, views.averaged(protocol.average, truth(pictures, meaning)), protocol)
 
 
-def truth(pictures: Dataset, meaning: Sequence[int] | None = None) -> Tensor:
-    """The network's class of each picture, int64 (N,)."""
-    return pictures.labels if meaning is None else torch.tensor(meaning)[pictures.labels]
+def truth(pictures: Dataset, meaning: Sequence[int] = ()) -> Tensor:
+    """The network's class of each picture, int64 (N,); -1 where nobody has told it."""
+    return pictures.labels if not meaning else torch.tensor(meaning)[pictures.labels]
 
 
 def _answering(net: nn.Module, protocol: Protocol) -> Answering:

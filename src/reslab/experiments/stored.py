@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from reslab.core.rundir import Record, read_record
 from reslab.core.text import few, printable
 from reslab.evaluation.ensembles import average as averaged
 from reslab.evaluation.result import Evaluation, summarise
-from reslab.evaluation.scores import Scores, read_scores
+from reslab.evaluation.scores import Scores, is_labelled, read_scores
 from reslab.evaluation.store import read_views
 from reslab.evaluation.views import Floats, ViewScores, as_scores
 from reslab.experiments.keep import FACTS
@@ -44,6 +45,11 @@ class Stored:
     def network(self) -> str:
         """Its name, with the choices that are not its default."""
         return str(self.facts["network"])
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the pictures' classes are known."""
+        return is_labelled(self.labels)
 
     @property
     def digest(self) -> str:
@@ -80,6 +86,16 @@ class Mix:
     average: Average | None = None
     scales: tuple[int, ...] | None = None
     weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """Scores averaged anew, not counted: of each test, ``means`` float32 (N, classes), and of all together."""
+
+    protocol: Protocol
+    precision: str
+    means: tuple[Floats, ...]
+    scores: Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +146,14 @@ def read_stored(folder: Path) -> Stored:
     except (KeyError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
         raise EvaluationError(f"the scores in {folder} are damaged: {why}") from None
-    known = not len(stored.labels) or 0 <= int(stored.labels.min()) <= int(stored.labels.max()) < len(classes)
+    low, high = (0, len(classes) - 1) if stored.labelled else (-1, -1)
+    known = not len(stored.labels) or low <= int(stored.labels.min()) <= int(stored.labels.max()) <= high
     if not (named and known) or stored.views.logits.shape != wanted or stored.labels.shape != wanted[:1]:
         raise EvaluationError(f"the scores in {folder} are damaged: arrays and {FACTS} do not belong together")
     return stored
 
 
-def mix(stored: Sequence[Stored], asked: Mix | None = None) -> Mixed:
+def blend(stored: Sequence[Stored], asked: Mix | None = None) -> Blend:
     """Average what was stored: one test again, or several as an ensemble.
 
     Raises:
@@ -150,19 +167,36 @@ def mix(stored: Sequence[Stored], asked: Mix | None = None) -> Mixed:
         _require_same_views(first, other)
     protocol = _changed(first.protocol, how)
     groups = [first.protocol.shorter_sides.index(side) for side in protocol.shorter_sides]
-    members = tuple(_member(one, protocol, groups) for one in stored)
+    means = tuple(one.views.mean(protocol.average, groups) for one in stored)
+    for one, mean in zip(stored, means, strict=True):
+        if not np.isfinite(mean).all():
+            raise EvaluationError(f"the scores in {one.folder} are not finite")
+    whole = means[0] if len(means) == 1 and how.weights is None else averaged(means, how.weights)
+    precision = "+".join(dict.fromkeys(str(one.facts["precision"]) for one in stored))
+    return Blend(protocol, precision, means, as_scores(whole, protocol.average, first.labels))
+
+
+def mix(stored: Sequence[Stored], asked: Mix | None = None) -> Mixed:
+    """`blend` what was stored, and count.
+
+    Raises:
+        DataError: the pictures have no labels; or as `blend`.
+        SpecError: as `blend`.
+        EvaluationError: as `blend`.
+    """
+    how, whole = asked or Mix(), blend(stored, asked)
+    if not stored[0].labelled:
+        where = printable(str(stored[0].folder))
+        raise DataError(f"{where} holds answers to pictures without labels: nothing to count, see --server-file")
+    members = tuple(_member(one, mean, whole.protocol) for one, mean in zip(stored, whole.means, strict=True))
     if len(members) == 1 and how.weights is None:
         return Mixed(members[0].scores, members[0].evaluation, members)
-    scores = as_scores(averaged([one.mean for one in members], how.weights), protocol.average, first.labels)
-    precision = "+".join(dict.fromkeys(str(one.facts["precision"]) for one in stored))
-    return Mixed(scores, summarise(scores, first.classes, precision, protocol), members, how.weights)
+    counted = summarise(whole.scores, stored[0].classes, whole.precision, whole.protocol)
+    return Mixed(whole.scores, counted, members, how.weights)
 
 
-def _member(one: Stored, protocol: Protocol, groups: Sequence[int]) -> Member:
-    mean = one.views.mean(protocol.average, groups)
+def _member(one: Stored, mean: Floats, protocol: Protocol) -> Member:
     scores = as_scores(mean, protocol.average, one.labels)
-    if not scores.probabilities.isfinite().all():
-        raise EvaluationError(f"the scores in {one.folder} are not finite")
     return Member(one, mean, scores, summarise(scores, one.classes, str(one.facts["precision"]), protocol))
 
 

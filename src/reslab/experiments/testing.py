@@ -19,6 +19,7 @@ from reslab.data.official import copy_note
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
+from reslab.data.unlabelled import UnlabelledFolder, find_answered
 from reslab.evaluation.store import in_folder
 from reslab.evaluation.views import Allocate, ViewScores, in_memory
 from reslab.experiments.environment import choose_device
@@ -68,6 +69,7 @@ class Testing:
         precision: of the forward pass.
         device: where.
         workers: processes that read pictures; None: one a core for photographs.
+        unlabelled: whether a folder of photographs without classes will do.
     """
 
     data: str
@@ -76,6 +78,7 @@ class Testing:
     precision: Resolved = "fp32"
     device: str = "auto"
     workers: int | None = None
+    unlabelled: bool = False
 
 
 def evaluate_weights(
@@ -120,7 +123,7 @@ class _Test:
 
     def __init__(self, weights: Weights, how: Testing, out: Path | None, notify: Notify, world: World) -> None:
         place = choose_device(world.device(how.device))
-        source = find_data(how.data)
+        source = find_answered(how.data) if how.unlabelled else find_data(how.data)
         self.network, self.how = trained(weights, place), how
         self.protocol = find_protocol(how.protocol, self.network.inputs.native)
         settings = weights.photographs or Photographs()
@@ -172,7 +175,8 @@ def _meaning(pictures: Dataset, known: tuple[str, ...]) -> tuple[int, ...]:
 
 def usual_part(source: Source) -> Part:
     """The pictures that are tested where nothing is said."""
-    return "all" if isinstance(source, PictureFolder) and not source.halved else "val"
+    alone = isinstance(source, PictureFolder) and not source.halved
+    return "all" if alone or isinstance(source, UnlabelledFolder) else "val"
 
 
 def _folder(

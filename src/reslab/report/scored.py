@@ -1,7 +1,5 @@
 """The per-image scores that a run on a folder of photographs kept, as a report needs them."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +14,9 @@ from reslab.core.imagenet import title_of
 from reslab.core.rundir import Record, read_record
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shown
+from reslab.report.thumbnail import kind_of
 
 KINDS: Final = {"classes": list, "n": int, "hits": int, "data": dict}
-JPEG: Final = b"\xff\xd8\xff"
 ROUNDING: Final = 1e-4  # of a softmax in single precision
 
 
@@ -124,8 +122,8 @@ def _mistakes(file: Path) -> tuple[Mistake, ...]:
 
 
 def _mistake(entry: dict[str, Any]) -> Mistake:
-    if not base64.b64decode(entry["thumbnail"], validate=True).startswith(JPEG):
-        raise binascii.Error("a thumbnail is not a JPEG")
+    if kind_of(entry["thumbnail"], str(entry["picture"])) != "jpeg":
+        raise ValueError("a thumbnail is not a JPEG")
     return Mistake(
         picture=shown(str(entry["picture"])),
         label=shown(title_of(str(entry["label"]))),
