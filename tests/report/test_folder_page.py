@@ -368,8 +368,8 @@ def test_damaged_scores_are_one_clear_line(trees: RunDirectory, tmp_path: Path, 
         ("mistakes.json", "{}", "damaged"),
         ("mistakes.json", '{"mistakes": [{}]}', "damaged"),
         ("mistakes.json", '{"mistakes": [3]}', "damaged"),
-        ("mistakes.json", '{"mistakes": [{"thumbnail": "PHN2Zz4="}]}', "not a JPEG"),
-        ("mistakes.json", '{"mistakes": [{"thumbnail": "\\"onerror="}]}', "damaged"),
+        ("mistakes.json", '{"mistakes": [{"picture": "a", "thumbnail": "PHN2Zz4="}]}', "a is neither JPEG nor PNG"),
+        ("mistakes.json", '{"mistakes": [{"picture": "a", "thumbnail": "\\"onerror="}]}', "damaged"),
     ],
 )
 def test_damaged_facts_are_one_clear_line(
