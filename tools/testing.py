@@ -29,8 +29,11 @@ WOOF: Final = ("imagewoof-mini", "--split", "all")
 SMALL: Final = ("single", "flip")
 WAYS: Final = {
     "fp32": ("center", "ten-crop", "multi-scale"),
-    "bf16": ("center", "ten-crop", "multi-scale"),
+    "bf16": ("center", "ten-crop", "multi-scale", "multi-scale-mirror", "places.toml"),
 }
+PLACES: Final = """shorter_sides = [224, 256, 384, 480, 640]
+dense = "classify-then-average"
+"""
 BELOW: Final = ("224", "256")  # sizes below the photographs' own: the others enlarge them
 AVERAGES: Final = ("probabilities", "logits")
 
@@ -71,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     os.chdir(parser.parse_args().work)
+    Path("places.toml").write_text(PLACES, encoding="ascii")
     plan = [(name, (CIFAR,), way, "fp32") for way in SMALL for name in ("m20", "m56")]
     plan += [("r50", WOOF, way, precision) for precision, ways in WAYS.items() for way in ways]
     folders, commands = {}, []
@@ -84,10 +88,10 @@ def main() -> None:
     paired = [compared(folders["m20", "single", "fp32"], folders["m56", "single", "fp32"])]
     paired += [compared(folders[name, "single", "fp32"], folders[name, "flip", "fp32"]) for name in ("m20", "m56")]
     for precision, ways in WAYS.items():
-        of = [folders["r50", way, precision] for way in ways]
-        photographs += [scored([of[0]]), *(scored([one], "--average", how) for one in of[1:] for how in AVERAGES)]
-        photographs.append(scored(of[-1:], "--scales", *BELOW))
-        paired += [compared(of[0], other) for other in of[1:]]
+        crop, *others = (folders["r50", way, precision] for way in ways)
+        photographs += [scored([crop]), *(scored([one], "--average", how) for one in others for how in AVERAGES)]
+        photographs.append(scored([folders["r50", "multi-scale", precision]], "--scales", *BELOW))
+        paired += [compared(crop, other) for other in others]
     kept = {
         "tests": commands,
         "cifar": cifar,
