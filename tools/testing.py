@@ -34,7 +34,7 @@ WAYS: Final = {
 PLACES: Final = """shorter_sides = [224, 256, 384, 480, 640]
 dense = "classify-then-average"
 """
-BELOW: Final = ("224", "256")  # sizes below the photographs' own: the others enlarge them
+SIZES: Final = (("224", "256"), ("640",))  # below the photographs' own, and twice that
 AVERAGES: Final = ("probabilities", "logits")
 
 
@@ -90,8 +90,10 @@ def main() -> None:
     for precision, ways in WAYS.items():
         crop, *others = (folders["r50", way, precision] for way in ways)
         photographs += [scored([crop]), *(scored([one], "--average", how) for one in others for how in AVERAGES)]
-        photographs.append(scored([folders["r50", "multi-scale", precision]], "--scales", *BELOW))
+        dense = [folders["r50", way, precision] for way in ("multi-scale", "places.toml") if way in ways]
+        photographs += [scored([one], "--scales", *sizes) for one in dense for sizes in SIZES]
         paired += [compared(crop, other) for other in others]
+    paired.append(compared(*(folders["r50", way, "bf16"] for way in ("multi-scale", "places.toml"))))
     kept = {
         "tests": commands,
         "cifar": cifar,
