@@ -100,7 +100,7 @@ def test_a_recipe_for_photographs_is_refused_for_small_pictures(recipe: str, res
     "flag",
     [
         *(("--scale", 32, 40), ("--crop", 32), ("--shorter-side", 32), ("--held-out", 0.3), ("--decode", "exact")),
-        *(("--on-bad-picture", "replace"), ("--preprocessing", "paper")),
+        *(("--on-bad-picture", "replace"), ("--preprocessing", "paper"), ("--colour", "published")),
     ],
 )
 def test_settings_of_photographs_are_refused_for_small_pictures(

@@ -22,6 +22,7 @@ FLAGS = {
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
         *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
+        *("--mean-image", "--colour", "--colour-scale"),
     },
     "evaluate": {
         *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"),
@@ -73,6 +74,7 @@ FLAGS = {
 }
 GROUP_FLAGS = {
     "data verify": {"--workers", "--json"},
+    "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},
     "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},
     "weights inspect": {"--json"},
     "weights export": {"--to", "--out", "--json"},

@@ -61,8 +61,8 @@ def digests() -> Callable[[Iterable[CropBatch]], list[str]]:
     """One for each batch, of everything in it."""
 
     def digest(batch: CropBatch) -> str:
-        total = hashlib.sha256(repr(batch[3:]).encode())
-        for part in batch[:3]:
+        total = hashlib.sha256(repr(batch[3:5]).encode())
+        for part in (*batch[:3], *(() if batch.colours is None else (batch.colours,))):
             total.update(part.numpy().tobytes())
         return total.hexdigest()
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reslab.data import chance
+from reslab.data.photographs import SUBSTITUTES
 
 CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 MASK = 2**64 - 1
@@ -111,10 +114,61 @@ def test_rows_columns_and_mirror_images_are_independent() -> None:
     assert abs(np.corrcoef([rows, columns, mirrored])[np.triu_indices(3, 1)]).max() < 0.015
 
 
+@pytest.mark.parametrize(
+    ("seed", "epoch", "samples", "expected"),
+    [
+        (0, 0, [0, 1], [[0.0321243, 1.0914408, 0.0726305], [-0.8563754, -0.4865107, 0.1061443]]),
+        (7, 2, [49999, 0], [[2.0661867, 0.8584118, -1.4685393], [0.4315202, -0.0299957, 0.671329]]),
+    ],
+)
+def test_normal_draws_never_change(seed: int, epoch: int, samples: list[int], expected: list[list[float]]) -> None:
+    drawn = chance.normal(seed, chance.COLOUR, epoch, np.array(samples), 3)
+    assert (drawn.dtype, drawn.shape) == (np.float32, (2, 3))
+    assert drawn.tolist() == [pytest.approx(row, abs=1e-7) for row in expected]
+
+
+@CALM
+@given(SEEDS, st.integers(0, 10**6), st.lists(st.integers(0, 10**6), min_size=1, max_size=5), st.integers(1, 5))
+def test_normal_draws_are_box_and_mullers_from_words_of_their_own(
+    seed: int, epoch: int, samples: list[int], count: int
+) -> None:
+    drawn = chance.normal(seed, chance.COLOUR, epoch, np.array(samples), count)
+    for row, sample in zip(drawn.tolist(), samples, strict=True):
+        uniform = [(word(seed, 8 + 8 * n, epoch, sample) >> 11) / 2**53 for n in range(count + 1)]
+        for place, value in enumerate(row):
+            first = place - place % 2
+            turn = math.cos if place % 2 == 0 else math.sin
+            length = math.sqrt(-2 * math.log(1 - uniform[first]))
+            assert value == pytest.approx(length * turn(2 * math.pi * uniform[first + 1]), rel=1e-6, abs=1e-12)
+
+
+def test_normal_draws_are_standard_normal_and_independent() -> None:
+    """Moments within four of their standard errors, and Kolmogorov's distance within its bound at 0.999."""
+    n = 100_000
+    drawn = chance.normal(5, chance.COLOUR, 1, np.arange(n), 3).astype(np.float64)
+    assert abs(drawn.mean(axis=0)).max() < 4 / math.sqrt(n)
+    assert abs(drawn.var(axis=0) - 1).max() < 4 * math.sqrt(2 / n)
+    assert abs((drawn**4).mean(axis=0) - 3).max() < 4 * math.sqrt(96 / n)
+    for column in drawn.T:
+        below = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in np.sort(column)])
+        assert abs(below - (np.arange(n) + 0.5) / n).max() < 1.95 / math.sqrt(n)
+    other = chance.normal(5, chance.COLOUR, 2, np.arange(n), 3).astype(np.float64)
+    squares = np.concatenate([drawn, drawn**2, other], axis=1)
+    assert abs(np.corrcoef(squares, rowvar=False)[np.triu_indices(9, 1)]).max() < 4 / math.sqrt(n)
+
+
+def test_colours_and_replacements_never_share_a_stream() -> None:
+    replacing = {chance.REPLACEMENT + attempt * chance.STREAMS for attempt in range(SUBSTITUTES)}
+    colouring = {chance.COLOUR + n * chance.STREAMS for n in range(SUBSTITUTES)}
+    single = {chance.ORDER, chance.ROW, chance.COLUMN, chance.MIRROR, chance.INITIAL_WEIGHTS, chance.SCALE}
+    assert not colouring & (replacing | single | {chance.VALIDATION})
+
+
 def test_no_global_generator_is_touched() -> None:
     numpy_before = np.random.get_state()[1].tolist()
     torch_before = torch.get_rng_state()
     chance.order(0, 0, 100)
     chance.below(9, chance.words(0, 1, 0, np.arange(9)))
+    chance.normal(0, chance.COLOUR, 0, np.arange(9), 3)
     assert np.random.get_state()[1].tolist() == numpy_before
     assert torch.equal(torch.get_rng_state(), torch_before)

@@ -31,7 +31,13 @@ VERBS = {
     "bench": ("bench:bench", "Measure speed here against rivals, and say which settings are best."),
 }
 GROUPS = {
-    "data": ("Look after data sets.", {"verify": ("data:verify", "Read every picture: what is wrong, what unusual.")}),
+    "data": (
+        "Look after data sets.",
+        {
+            "verify": ("data:verify", "Read every picture: what is wrong, what unusual."),
+            "stats": ("stats:stats", "Measure the pixels: mean, deviation, principal colours, mean image."),
+        },
+    ),
     "weights": (
         "Bring in other libraries' weights, and write them for others.",
         {

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reslab.core.colour import Colour, ColourScale
 from reslab.core.contract import named_contract
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, ShortcutKind, Stage, StrideOn
+from reslab.core.statistics import read_statistics
 
 if TYPE_CHECKING:
     from reslab.experiments.weights import Weights
@@ -84,6 +86,10 @@ class PhotoFlags:
         on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops,
             the tests on the way too.
         preprocessing: paper, torchvision or caffe: mean, scale and order of channels; by default that of the weights.
+        mean_image: of `reslab data stats --out`, FILE.safetensors: subtracted from each crop instead of the mean.
+        colour: AlexNet's colour augmentation: off; published, along ImageNet's colours; or along those in a FILE.json
+            of `reslab data stats --out`.
+        colour_scale: draws multiply each eigenvalue, or its root (sqrt).
     """
 
     scale: tuple[int, int] | None = None
@@ -93,18 +99,36 @@ class PhotoFlags:
     decode: Decode | None = None
     on_bad_picture: OnBadPicture | None = None
     preprocessing: str | None = None
+    mean_image: Path | None = None
+    colour: str | None = None
+    colour_scale: ColourScale | None = None
 
     def given(self) -> dict[str, Any]:
-        """The settings that were given, by their names in the spec.
+        """The settings that were given, by their names in the spec; a mean image is none before it is read.
 
         Raises:
-            SpecError: there is no such preprocessing.
+            DataError: the file of the colours cannot be read.
+            SpecError: there is no such preprocessing, or a setting has no effect.
         """
-        settings = given(self)
+        settings = {key: value for key, value in given(self).items() if key not in ("mean_image", "colour_scale")}
+        settings |= self._colour()
         named = settings.pop("preprocessing", None)
         contract = {} if named is None else named_contract(named).preparation()
         contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
         return {**settings, **({"contract": contract} if contract else {})}
+
+    def _colour(self) -> dict[str, Any]:
+        scale = {} if self.colour_scale is None else {"scale": self.colour_scale}
+        if self.colour == "off" and scale:
+            raise SpecError("--colour-scale has no effect with --colour off")
+        if self.colour is None:
+            return {"colour": scale} if scale else {}
+        if self.colour == "off":
+            return {"colour": None}
+        if self.colour != "published" and not Path(self.colour).is_file():
+            raise SpecError(f"--colour is off, published, or a file of `reslab data stats --out`, not {self.colour!r}")
+        found = Colour() if self.colour == "published" else read_statistics(Path(self.colour)).colour()
+        return {"colour": {**found.model_dump(mode="json"), **scale}}
 
 
 @Parameter(name="*")

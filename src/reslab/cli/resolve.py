@@ -16,11 +16,15 @@ from reslab.experiments.recipes import named_recipe, usual_recipe, with_optimize
 if TYPE_CHECKING:
     from reslab.data.source import Source
     from reslab.experiments.weights import Weights
+    from reslab.transforms.mean_image import MeanImage
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides the experiment among the flags of ``train``; ``going_on``: the run that is resumed, if any."""
+    """What decides the experiment among the flags of ``train``.
+
+    ``going_on``: the run that is resumed, if any; ``mean_image``: the one that the flags name, read.
+    """
 
     recipe: str | None
     spec: Path | None
@@ -32,6 +36,7 @@ class Asked:
     epochs: float | None
     seed: int | None
     going_on: Experiment | None
+    mean_image: "MeanImage | None" = None
 
 
 def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experiment:
@@ -48,12 +53,7 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
     photographs = asked.photographs.given()
     if "held_out" in photographs and isinstance(source, PictureFolder) and source.halved:
         raise SpecError("--held-out has no effect on a folder that has train/ and val/")
-    if photographs and source.name != "folder":
-        raise SpecError(
-            f"settings of photographs ({', '.join(given(asked.photographs))}) have no effect on {source.name}"
-        )
-    if photographs and base["recipe"]["photographs"] is None:
-        raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+    _refuse_without_effect(given(asked.photographs), source, base["recipe"]["photographs"])
     flags = overlay(asked.network.given(), asked.settings.given(base["recipe"]))
     flags = overlay(flags, {"recipe": {"photographs": photographs}} if photographs else {})
     flags = overlay(flags, {"start": asked.start.given()} if weights else {})
@@ -63,12 +63,24 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
         raise SpecError("which network? --model NAME, as `reslab list models` has it")
     experiment = Experiment.parse(merged, str(asked.spec or "the flags"))
     parse_name(experiment.model.name).shortcut(experiment.model.shortcut)
+    if asked.mean_image is not None and experiment.recipe.photographs is not None:
+        contract = asked.mean_image.subtracted_by(experiment.recipe.photographs.contract)
+        experiment = experiment.but({"recipe": {"photographs": {"contract": contract.model_dump(mode="json")}}})
     if asked.optim is not None:
         optim = with_optimizer(experiment.recipe, asked.optim).model_dump(mode="json")
         experiment = experiment.but({"recipe": optim})
     if experiment.start is not None and weights is None:
         raise SpecError("the spec begins from trained weights: give them with --from")
     return _in_steps(experiment, asked, source)
+
+
+def _refuse_without_effect(flags: Mapping[str, Any], source: "Source", photographs: Mapping[str, Any] | None) -> None:
+    if flags and source.name != "folder":
+        raise SpecError(f"settings of photographs ({', '.join(flags)}) have no effect on {source.name}")
+    if flags and photographs is None:
+        raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+    if "colour_scale" in flags and "colour" not in flags and photographs is not None and not photographs["colour"]:
+        raise SpecError("--colour-scale has no effect without colours: give --colour published or a file")
 
 
 def _base(asked: Asked, source: "Source", weights: "Weights | None") -> dict[str, Any]:

@@ -49,10 +49,11 @@ def train(
         photographs: how photographs are read.
         optim: settings of SGD, each a flag of its own.
         epochs: passes over the training pictures, instead of steps.
-        seed: decides initial weights, order, crops and mirror images.
+        seed: decides initial weights, order, crops, mirror images and colours.
         dry_run: print the resolved spec and stop.
         json: print one JSON document.
     """
+    from reslab.data.mean_image import read_mean_image
     from reslab.data.source import find_data
     from reslab.experiments.execute import execute
     from reslab.experiments.job import Job
@@ -63,11 +64,12 @@ def train(
     going_on = RunDirectory.open(job.out).experiment if resumed else None
     weights = None if begun.begin is None else _weights(begun.begin, going_on)
     parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
-    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed, going_on), source, weights)
+    image = None if parts[2].mean_image is None else read_mean_image(parts[2].mean_image)
+    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed, going_on, image), source, weights)
     if dry_run:
         _print_spec(experiment, as_json=json)
         return 0
-    outcome = execute(experiment, Job(data=data, weights=weights, **given(job)), progress())
+    outcome = execute(experiment, Job(data=data, weights=weights, mean_image=image, **given(job)), progress())
     if outcome.result is not None:
         print_result(outcome.result, as_json=json)
         return 0

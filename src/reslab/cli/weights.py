@@ -132,7 +132,7 @@ def _prepared(preprocessing: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     return [
         ("pictures", f"shorter side {contract['shorter_side']}, central crop {contract['crop']}, {contract['order']}"),
-        ("subtracted", _value(contract["mean"])),
+        ("subtracted", ("a mean image, on average " if contract["mean_image"] else "") + _value(contract["mean"])),
         ("divided by", _value(contract["std"])),
     ]
 

@@ -4,9 +4,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from reslab.core.colour import Colour
 from reslab.core.contract import Contract, Positive
 from reslab.core.errors import SpecError
-from reslab.core.spec import Spec
+from reslab.core.spec import Digest, Spec
 
 ShortcutKind = Literal["none", "A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
@@ -19,7 +20,6 @@ OnBadPicture = Literal["stop", "replace"]
 Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
 LOOKS = ("log_every", "evaluate_every")  # of a recipe: how often a run is looked at, which changes no number
@@ -84,6 +84,7 @@ class Photographs(Spec):
     contract: Contract = Contract()
     scale: tuple[Positive, Positive] = (256, 480)  # section 3.4: the shorter side, both ends included
     flip: bool = True  # section 3.4
+    colour: Colour | None = None  # section 3.4 has it; None: colours stay as they are
     decode: Decode = "fast"  # in training; testing is always exact
     on_bad_picture: OnBadPicture = "stop"  # in training; testing always stops
     held_out: Fraction = 0.2  # ours: of each class, where the folder has no val/; the embedded set holds out 1 in 7

@@ -4,13 +4,15 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from reslab.core.errors import SpecError, unknown
 from reslab.core.files import canonical_json, sha256_text
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # a sha256 in hexadecimal
 
 
 class Spec(BaseModel):

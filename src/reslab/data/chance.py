@@ -22,7 +22,8 @@ INITIAL_WEIGHTS: Final = 4
 SCALE: Final = 5
 REPLACEMENT: Final = 6
 VALIDATION: Final = 7
-STREAMS: Final = 8  # numbers of streams that are taken; multiples of it on top make further ones
+COLOUR: Final = 8
+STREAMS: Final = 8  # multiples of it on top make further streams for REPLACEMENT and COLOUR, which so never meet
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -57,6 +58,23 @@ def draw(bound: int, seed: int, stream: int, epoch: int, sample: int) -> int:
     return ((state >> 32) * bound) >> 32
 
 
+def normal(seed: int, stream: int, epoch: int, samples: Indices, count: int) -> NDArray[np.float32]:
+    """``count`` standard normal draws for each of ``samples``, by the method of Box and Muller (1958).
+
+    Computed in float64 from 53 bits each of the words of ``stream`` and its further streams, then rounded to float32:
+    logarithms and cosines of different builds of numpy differ in the last bit of 53, which 24 bits rarely show.
+
+    Returns:
+        float32, (N, count).
+    """
+    pairs = []
+    for first in range(0, count + count % 2, 2):
+        radius, angle = (_uniform(words(seed, stream + n * STREAMS, epoch, samples)) for n in (first, first + 1))
+        length, turn = np.sqrt(-2 * np.log(1 - radius)), 2 * np.pi * angle
+        pairs += [length * np.cos(turn), length * np.sin(turn)]
+    return np.stack(pairs[:count], axis=-1).astype(np.float32)
+
+
 class Stream:
     """The endless stream of shuffled epochs, each a permutation of ``count`` samples."""
 
@@ -71,6 +89,11 @@ class Stream:
             samples = self.order(epoch)[start : start + length]
             yield epoch, samples
             position, length = position + len(samples), length - len(samples)
+
+
+def _uniform(bits: Words) -> NDArray[np.float64]:
+    """Multiples of 2**-53 in [0, 1)."""
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix_one(state: int) -> int:

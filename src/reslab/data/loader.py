@@ -41,13 +41,17 @@ class OrderedBatch(NamedTuple):
 
 
 class CropBatch(NamedTuple):
-    """``pixels`` uint8 (B, side, side, 3), ``labels`` and ``indices`` int64 (B,); pictures replaced or enlarged."""
+    """``pixels`` uint8 (B, side, side, 3), ``labels`` and ``indices`` int64 (B,); pictures replaced or enlarged.
+
+    ``colours``: float32 (B, 3), what the pixels of each picture are to gain in RGB; None: nothing.
+    """
 
     pixels: Tensor
     labels: Tensor
     indices: Tensor
     replaced: tuple[Incident, ...]
     enlarged: tuple[Incident, ...]
+    colours: Tensor | None = None
 
 
 class _Gather:
@@ -133,7 +137,8 @@ def training_crops(
 def _crops(found: PhotoBatch, buffer: Buffer, side: int) -> CropBatch:
     pixels = _tensor(buffer, (len(found.indices), side, side, 3))
     labels, indices = torch.from_numpy(found.labels), torch.from_numpy(found.indices)
-    return CropBatch(pixels, labels, indices, found.replaced, found.enlarged)
+    colours = None if found.colours is None else torch.from_numpy(found.colours)
+    return CropBatch(pixels, labels, indices, found.replaced, found.enlarged, colours)
 
 
 def _tensor(buffer: Buffer, shape: tuple[int, ...]) -> Tensor:

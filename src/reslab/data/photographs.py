@@ -21,6 +21,7 @@ from reslab.data.index import Index
 from reslab.data.picture_file import Header, read_header, read_picture
 from reslab.data.pictures import Part
 from reslab.data.pool import At, Buffer
+from reslab.transforms.colour import colours
 from reslab.transforms.photographs import Crop, Pixels, centre_crop, cut, cut_whole, resized_to
 
 SUBSTITUTES: Final = 100  # tries before a picture is given up: a folder that bad is no training set
@@ -99,12 +100,16 @@ class Incident(NamedTuple):
 
 
 class PhotoBatch(NamedTuple):
-    """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; which pictures were replaced or enlarged."""
+    """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; which pictures were replaced or enlarged.
+
+    ``colours``: float32 (B, 3), what their pixels are to gain in RGB; None: nothing.
+    """
 
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
     replaced: tuple[Incident, ...]
     enlarged: tuple[Incident, ...]
+    colours: NDArray[np.float32] | None = None
 
 
 class TrainingCrops:
@@ -130,14 +135,17 @@ class TrainingCrops:
         taken: list[int] = []
         replaced: list[Incident] = []
         enlarged: list[Incident] = []
+        gained: list[NDArray[np.float32]] = []
         for epoch, samples in self.stream.pieces(task, self.batch):
+            first = len(taken)
             for sample in samples.tolist():
                 number, crops[len(taken)], met = self._sample(epoch, sample, enlarged, at)
                 taken.append(number)
                 replaced += met
+            gained += self._colours(epoch, np.array(taken[first:], np.int64))
         indices = np.array(taken, np.int64)
         labels = self.photos.index.labels[indices].astype(np.int64)
-        return PhotoBatch(labels, indices, tuple(replaced), tuple(enlarged))
+        return PhotoBatch(labels, indices, tuple(replaced), tuple(enlarged), np.concatenate(gained) if gained else None)
 
     def _sample(self, epoch: int, sample: int, enlarged: list[Incident], at: At) -> tuple[int, Pixels, list[Incident]]:
         incidents: list[Incident] = []
@@ -173,6 +181,11 @@ class TrainingCrops:
         picture = decode(data, header, at_least)
         crop = cut(picture, window) if self.settings.decode == "fast" else cut_whole(picture, window)
         return crop[:, ::-1] if mirrored else crop
+
+    def _colours(self, epoch: int, numbers: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+        """What the pictures ``numbers`` gain in ``epoch``, where colours change at all."""
+        how = self.settings.colour
+        return [] if how is None else [colours(chance.normal(self.seed, chance.COLOUR, epoch, numbers, 3), how)]
 
     def _window(self, epoch: int, number: int, size: tuple[int, int]) -> tuple[Crop, bool]:
         def draw(bound: int, stream: int) -> int:

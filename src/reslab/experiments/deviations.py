@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from reslab.core.colour import Colour
 from reslab.core.experiment import Experiment, Photographs, Recipe
 from reslab.experiments.names import CLASSES, WIDTHS, architecture_of
 from reslab.experiments.recipes import PAPER_CIFAR, PAPER_IMAGENET
@@ -41,7 +42,22 @@ def _photographs(experiment: Experiment) -> bool:
 
 def _prepared_otherwise(experiment: Experiment) -> bool:
     settings, usual = experiment.recipe.photographs, Photographs()
-    return settings is not None and (settings.contract, settings.scale) != (usual.contract, usual.scale)
+    if settings is None:
+        return False
+    contract = settings.contract
+    if contract.mean_image is not None:  # whose average is the mean
+        contract = contract.but({"mean": usual.contract.mean, "mean_image": None})
+    return (contract, settings.scale) != (usual.contract, usual.scale)
+
+
+def _one_mean(experiment: Experiment) -> bool:
+    settings = experiment.recipe.photographs
+    return settings is not None and settings.contract.mean_image is None
+
+
+def _colours(experiment: Experiment) -> Colour | None:
+    settings = experiment.recipe.photographs
+    return None if settings is None else settings.colour
 
 
 def _paper(experiment: Experiment) -> Recipe:
@@ -72,8 +88,9 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "mean",
         "per-pixel mean of the training pictures (section 3.4)",
-        "ImageNet's mean of each channel; the first batch normalisation takes up the difference",
-        _photographs,
+        "ImageNet's mean of each channel; the first batch normalisation takes up the difference (--mean-image subtracts"
+        " an image)",
+        _one_mean,
     ),
     Deviation(
         "preparation",
@@ -84,8 +101,14 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "colour",
         "the colour augmentation of AlexNet (section 3.4)",
-        "none",
-        _photographs,
+        "none (--colour published, which the recipe paper-imagenet has)",
+        lambda experiment: _photographs(experiment) and _colours(experiment) is None,
+    ),
+    Deviation(
+        "colour's strength",
+        "draws times eigenvalues, says AlexNet's paper; of pixels in which range is not said, and its code takes roots",
+        "eigenvalues of pixels in [0, 1], as fb.resnet.torch (--colour-scale sqrt: roots, 2.1 times as strong)",
+        lambda experiment: _colours(experiment) is not None,
     ),
     Deviation(
         "interpolation",

@@ -6,10 +6,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from reslab.core.errors import CheckpointError, DataError, RunError
+from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.files import refilled
 from reslab.core.intervals import Count
+from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data import chance
 from reslab.data.official import copy_note
@@ -37,6 +38,7 @@ from reslab.training.loop import Watch
 from reslab.training.precision import native_bf16
 from reslab.training.state import facts_of, parts_of, restore
 from reslab.training.step import Training
+from reslab.transforms.mean_image import MeanImage
 
 
 def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
@@ -106,7 +108,7 @@ class _Execution:
         if job.weights is not None and job.weights.tensors is not None:
             fill(net, job.weights)
         tuning = None if experiment.start is None else tune(net, experiment.start)
-        self.session = begin(net, self.train, experiment.recipe, feed, tuning)
+        self.session = begin(net, self.train, experiment.recipe, feed, tuning, _mean_image(experiment, job))
         self.engine = self.session.engine(job.engine)
         if job.compiled:
             self.session.training.forward = compiled(net)
@@ -259,6 +261,20 @@ def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -
     begun = bool(checkpoint.steps(job.out / "checkpoints"))
     same = begun and before is not None and before["data"].get("place") == source.place
     return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
+
+
+def _mean_image(experiment: Experiment, job: Job) -> MeanImage | None:
+    """What the experiment subtracts from crops, where that is an image: the job's, the weights' or the checkpoint's."""
+    photographs = experiment.recipe.photographs
+    if photographs is None or photographs.contract.mean_image is None:
+        return None
+    brought = job.mean_image or (None if job.weights is None else job.weights.mean_image)
+    if brought is None and job.resume and (found := checkpoint.newest(job.out / "checkpoints", unheard)):
+        kept = found.parts.get(checkpoint.FORM, {})
+        brought = MeanImage(kept["mean"]) if "mean" in kept else None
+    if brought is None:
+        raise SpecError("the experiment subtracts a mean image: give it with --mean-image")
+    return brought
 
 
 def _noted(run: RunDirectory) -> Record | None:

@@ -1,7 +1,7 @@
 """From pictures to batches as a network takes them: small pictures in memory, photographs in folders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reslab.core.contract import Contract
 from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs, Recipe
 from reslab.core.protocol import CENTRE, SHORTER_SIDE, SINGLE, Native, Protocol, scaled
@@ -25,6 +26,8 @@ from reslab.experiments.feed import Feed, Inputs
 from reslab.experiments.resident import Resident
 from reslab.training.step import Batch
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
+from reslab.transforms.colour import coloured
+from reslab.transforms.mean_image import MeanImage
 from reslab.transforms.photographs import PhotoForm, Pixels
 
 SMALL_TEST_BATCH = 500  # pictures; any number gives the same counts
@@ -131,9 +134,10 @@ class SmallInputs:
 
 @dataclass(frozen=True)
 class PhotoInputs:
-    """Crops of photographs, by a preprocessing contract."""
+    """Crops of photographs, by a preprocessing contract; ``image`` is the mean image that it names, if any."""
 
     settings: Photographs
+    image: MeanImage | None = None
 
     @property
     def native(self) -> Native:
@@ -143,7 +147,7 @@ class PhotoInputs:
     @property
     def form(self) -> PhotoForm:
         """From crops to numbers."""
-        return PhotoForm(self.settings.contract)
+        return PhotoForm(self.settings.contract, self.image)
 
     @property
     def side(self) -> int:
@@ -151,7 +155,8 @@ class PhotoInputs:
         return self.settings.contract.crop
 
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
-        """Random crops at random scales, mirrored half the time (section 3.4)."""
+        """Random crops at random scales, mirrored half the time, of changed colours where asked (section 3.4)."""
+        here = self.on(feed.device)
         stream = training_crops(
             _photographs(pictures),
             batch=recipe.batch,
@@ -167,7 +172,9 @@ class PhotoInputs:
                 feed.replaced(incident)
             _say_enlarged(batch.enlarged, feed)
             pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
-            yield Batch(self.input(pixels), labels, indices)
+            if batch.colours is not None:
+                pixels = coloured(pixels, batch.colours.to(feed.device, non_blocking=True))
+            yield Batch(here.input(pixels), labels, indices)
 
     def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:
         """Crops, or whole pictures.
@@ -175,11 +182,11 @@ class PhotoInputs:
         Raises:
             PictureError: a picture cannot be used.
         """
-        photos, hands = _photographs(pictures), min(feed.workers, len(which))
+        photos, hands, here = _photographs(pictures), min(feed.workers, len(which)), self.on(feed.device)
         crops = PHOTO_TEST_BATCHES.get(feed.device.type, PHOTO_TEST_BATCH)
         for batch in photo_views(photos, protocol, which, batch=crops, workers=hands, warn=feed.warn):
             _say_enlarged(batch.enlarged, feed)
-            yield from _with_mirror(self.input(batch.pixels.to(feed.device)), batch, protocol)
+            yield from _with_mirror(here.input(batch.pixels.to(feed.device)), batch, protocol)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,15 +211,30 @@ class PhotoInputs:
         return {"form": "photographs", "resample": "bilinear, antialiased", "exif": "applied", **settings}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
+        """The mean image, where there is one."""
+        return {} if self.image is None else {"mean": self.image.pixels}
+
+    def on(self, device: torch.device) -> "PhotoInputs":
+        """The same with its mean image on ``device``."""
+        return self if self.image is None else replace(self, image=MeanImage(self.image.pixels.to(device)))
 
 
-def inputs_for(pictures: Dataset, recipe: Recipe) -> Inputs:
-    """The form that training on ``pictures`` takes."""
+def inputs_for(pictures: Dataset, recipe: Recipe, image: MeanImage | None = None) -> Inputs:
+    """The form that training on ``pictures`` takes.
+
+    Args:
+        pictures: those to train on.
+        recipe: says how photographs are prepared.
+        image: the mean image that it says, if it says one.
+
+    Raises:
+        DataError: ``image`` is not the one that it says.
+    """
     if isinstance(pictures, Pictures):
         return SmallInputs(CifarForm(per_pixel_mean(pictures.pixels), recipe.augment.pad))
-    return PhotoInputs(recipe.photographs or Photographs())
+    settings = recipe.photographs or Photographs()
+    _require_image(settings.contract, image)
+    return PhotoInputs(settings, image)
 
 
 def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Inputs:
@@ -226,7 +248,20 @@ def stored_inputs(contract: dict[str, Any], tensors: dict[str, Tensor]) -> Input
     if contract.get("form") != "photographs" or "contract" not in contract:
         raise DataError(f"the form of its pictures is {contract.get('form')!r}, which is none")
     settings = {key: value for key, value in contract.items() if key in Photographs.model_fields}
-    return PhotoInputs(Photographs.parse(settings, "the checkpoint's preprocessing contract"))
+    known = Photographs.parse(settings, "the checkpoint's preprocessing contract")
+    image = MeanImage(tensors["mean"]) if "mean" in tensors else None
+    _require_image(known.contract, image)
+    return PhotoInputs(known, image)
+
+
+def _require_image(contract: Contract, image: MeanImage | None) -> None:
+    """That the contract's mean image is there, and no other."""
+    if contract.mean_image is not None and image is None:
+        raise DataError(f"the mean image with sha256 {contract.mean_image} is to be subtracted, and is not given")
+    if image is not None and image.digest != contract.mean_image:
+        raise DataError(f"the mean image has sha256 {image.digest}, and {contract.mean_image} is to be subtracted")
+    if image is not None and image.side != contract.crop:
+        raise DataError(f"the mean image has {image.side} pixels a side, and crops have {contract.crop}")
 
 
 def _stored_form(contract: dict[str, Any], tensors: dict[str, Tensor]) -> CifarForm:

@@ -7,6 +7,7 @@ from reslab.core.errors import SpecError
 from reslab.core.rundir import Record
 from reslab.data.pool import check_workers
 from reslab.experiments.weights import Weights
+from reslab.transforms.mean_image import MeanImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Job:
         workers: processes that read ahead; None: as many as there are cores for photographs, none for small pictures.
         weights: what to begin from, where the experiment begins from trained weights; a run that has a checkpoint goes
             on without.
+        mean_image: what is subtracted from crops, where the experiment says one; weights to begin from and a checkpoint
+            bring their own.
         engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed on a CUDA device.
         compiled: pass through the network as torch.compile makes it; another device, another gain, and not always one.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the others again.
@@ -36,6 +39,7 @@ class Job:
     device: str = "auto"
     workers: int | None = None
     weights: Weights | None = None
+    mean_image: MeanImage | None = None
     engine: str = "auto"
     compiled: bool = False
     activation_checkpointing: bool = False

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from reslab.core.colour import Colour
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import DataName, Optimizer, Photographs, Recipe, Schedule
 
@@ -24,7 +25,7 @@ PAPER_IMAGENET: Final = Recipe(
     batch=256,  # section 3.4
     bn_group=32,  # the authors' release: 8 GPUs of 32 pictures
     schedule=Schedule(drops=(0.25, 0.5)),  # Figure 4: at 15e4 and 30e4
-    photographs=Photographs(),
+    photographs=Photographs(colour=Colour()),  # section 3.4
     evaluate_every=5_000,  # the spacing of Figure 4's points
 )
 OWN_PHOTOGRAPHS: Final = PAPER_IMAGENET.but(
@@ -32,6 +33,7 @@ OWN_PHOTOGRAPHS: Final = PAPER_IMAGENET.but(
         "steps": 5_000,  # ours: 160,000 pictures, hours on 2 cores
         "batch": 32,
         "schedule": {"drops": (0.5, 0.75)},  # section 4.2
+        "photographs": {"colour": None},  # ours: the published colours are ImageNet's, not those of one's own folder
         "optim": {"lr": 0.0125},  # 0.1 for 256, so an eighth for 32
         "log_every": 10,
         "evaluate_every": 500,
@@ -59,7 +61,8 @@ RECIPES: Final[dict[str, NamedRecipe]] = {
         "the same for ResNet-110 and ResNet-1202: rate 0.01 until the training error is below 80 %",
     ),
     "paper-imagenet": NamedRecipe(
-        PAPER_IMAGENET, "section 3.4: 600,000 steps of 256, rate 0.1 divided by 10 at 150k and 300k, BN groups of 32"
+        PAPER_IMAGENET,
+        "section 3.4: 600,000 steps of 256, rate 0.1 divided by 10 at 150k and 300k, BN groups of 32, changed colours",
     ),
     "photographs": NamedRecipe(OWN_PHOTOGRAPHS, "a folder of one's own from scratch: 5,000 steps of 32, rate 0.0125"),
     "fine-tune": NamedRecipe(FINE_TUNE, "a folder of one's own from trained weights: 500 steps of 32, rate 0.01"),

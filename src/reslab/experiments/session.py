@@ -34,6 +34,7 @@ from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, resolve_precision
 from reslab.training.step import Training, train_step
 from reslab.training.window import Window
+from reslab.transforms.mean_image import MeanImage
 
 THINNEST: Final = 8  # channels
 MOST_WORKERS: Final = 16  # ours: more cores than that are rarely all for one training; --workers says otherwise
@@ -74,11 +75,19 @@ class Session:
         return scored(score_views(subject, pictures, protocol, self.feed, precision), pictures, protocol)
 
 
-def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning: Tuning | None = None) -> Session:
+def begin(
+    net: nn.Module,
+    pictures: Dataset,
+    recipe: Recipe,
+    feed: Feed,
+    tuning: Tuning | None = None,
+    image: MeanImage | None = None,
+) -> Session:
     """Move ``net`` to its device, channels-last, and make ready to train it on ``pictures``.
 
     Raises:
-        DataError: the pictures are too few for one batch, or all of one class.
+        DataError: the pictures are too few for one batch, or all of one class; or ``image`` is not the mean image that
+            the recipe says.
         SpecError: the network would crash this device's backend, or a setting has no effect on these pictures.
     """
     _refuse_what_crashes(net, feed.device)
@@ -88,7 +97,7 @@ def begin(net: nn.Module, pictures: Dataset, recipe: Recipe, feed: Feed, tuning:
     if len(pictures.classes) < 2:
         raise DataError(f"{pictures.name} has one class, {pictures.classes[0]!r}; there is nothing to tell apart")
     net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    inputs = inputs_for(pictures, recipe)
+    inputs = inputs_for(pictures, recipe, image)
     if isinstance(net, ResNet):
         _refuse_what_is_too_small(net, inputs.side, recipe.bn_group)
     chosen = tuning or Tuning()

@@ -65,7 +65,8 @@ class Stored:
             return f"{form['channels']}; minus the {form['subtract']}; {divided}"
         contract = form["contract"]
         scale = "" if set(contract["std"]) == {1.0} else f", divided by {_listed(contract['std'])}"
-        return f"{contract['order']} minus {_listed(contract['mean'])}{scale}; {form['resample']}"
+        image = "a mean image, on average " if contract.get("mean_image") else ""
+        return f"{contract['order']} minus {image}{_listed(contract['mean'])}{scale}; {form['resample']}"
 
     def provenance(self) -> Record:
         """Where the scores come from, for ``--json``."""

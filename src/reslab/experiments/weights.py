@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, other_preprocessing, value_text
 from reslab.core.errors import CheckpointError, DataError, ReslabError, RunError, SpecError
 from reslab.core.experiment import ModelSpec, Photographs
 from reslab.core.files import sha256_file
@@ -19,6 +19,7 @@ from reslab.models.network import ResNet
 from reslab.models.resnet import build
 from reslab.training import checkpoint
 from reslab.training.checkpoint import FORM, HEADER, MANIFEST, MODEL, Checkpoint
+from reslab.transforms.mean_image import MeanImage
 from reslab.weights.fingerprint import Fingerprint, parse_fingerprint
 from reslab.weights.foreign import is_safetensors, read_header, read_tensors
 from reslab.weights.layout import Tensors, fitted
@@ -64,6 +65,11 @@ class Weights:
     def photographs(self) -> Photographs | None:
         """How its pictures were read; None: the file does not say, or they were small pictures."""
         return self.inputs.settings if isinstance(self.inputs, PhotoInputs) else None
+
+    @property
+    def mean_image(self) -> MeanImage | None:
+        """What is subtracted from its photographs, where that is an image."""
+        return self.inputs.image if isinstance(self.inputs, PhotoInputs) else None
 
 
 def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
@@ -137,7 +143,7 @@ def hold(weights: Weights, held: Held) -> Weights:
     if held.preprocessing is not None:
         if not isinstance(inputs, PhotoInputs):
             raise SpecError(f"--preprocessing is for photographs, and {weights.place} is of small pictures")
-        conflicts += _other_preprocessing(inputs.settings.contract, held.preprocessing)
+        conflicts += other_preprocessing(inputs.settings.contract, held.preprocessing)
         settings = inputs.settings.but({"contract": held.preprocessing.preparation()})
         inputs = PhotoInputs(settings)
     if conflicts and not held.force:
@@ -221,33 +227,20 @@ def conflicts_with(weights: Weights, architecture: Architecture, photographs: Ph
         asked = replace(architecture, classes=weights.architecture.classes)
         found += [other_network(weights.architecture, asked)] if asked != weights.architecture else []
     if photographs is not None and weights.photographs is not None:
-        found += _other_preprocessing(weights.photographs.contract, photographs.contract)
+        found += other_preprocessing(weights.photographs.contract, photographs.contract)
     small = weights.inputs.form if isinstance(weights.inputs, SmallInputs) else None
     if small is not None and photographs is not None:
         found.append("weights for small pictures, not for photographs")
     if weights.photographs is not None and photographs is None:
         found.append("weights for photographs, not for small pictures")
     if small is not None and small.std is not None and photographs is None:
-        found.append(f"weights for pixels divided by {_text(list(small.std))}, and here nothing divides them")
+        found.append(f"weights for pixels divided by {value_text(list(small.std))}, and here nothing divides them")
     return found
 
 
 def other_network(theirs: Architecture, ours: Architecture) -> str:
     """What weights are of, and what they are not of, by name with what differs."""
     return f"the weights of {theirs.against(ours)}, not of {ours.against(theirs)}"
-
-
-def _other_preprocessing(theirs: Contract, ours: Contract) -> list[str]:
-    known, asked = theirs.preparation(), ours.preparation()
-    if known == asked:
-        return []
-    differing = [key for key in known if known[key] != asked[key]]
-    sides = [", ".join(f"{key} {_text(side[key])}" for key in differing) for side in (known, asked)]
-    return [f"weights for pictures with {sides[0]}, not with {sides[1]}"]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "(" + ", ".join(f"{number:g}" for number in value) + ")"
 
 
 def _of_checkpoint(place: Path, found: Checkpoint) -> Weights:
@@ -282,8 +275,9 @@ def _of_file(place: Path) -> Weights:
 
 
 def _alone(preprocessing: Record, place: Path) -> Inputs | None:
-    """The form of a file without its folder; small pictures need the mean picture, which is not in it."""
-    if preprocessing.get("form") == "cifar":
+    """The form of a file without its folder; a mean picture or mean image, where it needs one, is not in it."""
+    contract = preprocessing.get("contract")
+    if preprocessing.get("form") == "cifar" or (isinstance(contract, dict) and contract.get("mean_image")):
         return None
     try:
         return stored_inputs(preprocessing, {})

@@ -47,7 +47,17 @@ def _crops(recipe: Recipe) -> str:
     crop, (low, high) = photographs.contract.crop, photographs.scale
     drawn = f"random crops of {crop}x{crop} pixels{' and mirror images' if photographs.flip else ''}"
     scale = f"of {low}" if low == high else f"drawn from {low} to {high}"
-    return f"{drawn}, of pictures with a shorter side {scale}"
+    return f"{drawn}, of pictures with a shorter side {scale}{_colours(photographs)}"
+
+
+def _colours(photographs: Photographs) -> str:
+    how = photographs.colour
+    if how is None:
+        return ""
+    of = "ImageNet's" if how.published else "other"
+    measured = f" (of the pictures with digest {how.measured_on[:DIGITS]})" if how.measured_on else ""
+    times = "roots of eigenvalues" if how.scale == "sqrt" else "eigenvalues"
+    return f", their colours changed along {of} principal colours{measured} by draws of {how.std:g} times {times}"
 
 
 def _view(photographs: Photographs | None) -> str:

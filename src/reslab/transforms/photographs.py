@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reslab.core.contract import Contract
 from reslab.core.protocol import Places
+from reslab.transforms.mean_image import MeanImage
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
@@ -113,13 +114,31 @@ def cut(picture: Pixels, crop: Crop) -> Pixels:
 
 @dataclass(frozen=True)
 class PhotoForm:
-    """From crops to a network's input, batched, on the pixels' device."""
+    """From crops to a network's input, batched, on the pixels' device.
+
+    Args:
+        contract: what is done to the pixels.
+        image: the contract's mean image, where it has one.
+    """
 
     contract: Contract
+    image: MeanImage | None = None
+
+    def __post_init__(self) -> None:
+        assert self.contract.mean_image == (None if self.image is None else self.image.digest)
 
     def input(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 3, H, W), channels-last, from uint8 (N, H, W, 3) in RGB."""
-        mean = torch.tensor(self.contract.mean, device=pixels.device)
+        """float32 (N, 3, H, W), channels-last, from uint8 or float32 (N, H, W, 3) in RGB.
+
+        A mean image is subtracted from pixels of its size, its average from others, as the authors say (their issue 5).
+        """
         std = torch.tensor(self.contract.std, device=pixels.device)
-        ordered = pixels if self.contract.order == "RGB" else pixels.flip(-1)
-        return ((ordered - mean) / std).permute(0, 3, 1, 2)
+        return ((self._ordered(pixels) - self._mean(pixels)) / std).permute(0, 3, 1, 2)
+
+    def _ordered(self, pixels: Tensor) -> Tensor:
+        return pixels if self.contract.order == "RGB" else pixels.flip(-1)
+
+    def _mean(self, pixels: Tensor) -> Tensor:
+        if self.image is None or pixels.shape[1:] != self.image.pixels.shape:
+            return torch.tensor(self.contract.mean, device=pixels.device)
+        return self._ordered(self.image.pixels.to(pixels.device))

@@ -33,6 +33,7 @@ def require_expressible(architecture: Architecture, form: Contract | None, targe
         f"a width of {a.width}": a.family == "imagenet" and a.width != PLAIN,
         f"a BN eps of {a.bn_eps:g}": a.bn_eps != BN_EPS,
         "BGR pictures": target == "timm" and form is not None and form.order == "BGR",
+        "a mean image": target == "timm" and form is not None and form.mean_image is not None,
         "the per-pixel mean of small pictures": target == "timm" and a.family == "imagenet" and form is None,
     }
     named = [what for what, lacks in lacking.items() if lacks]
