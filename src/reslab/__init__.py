@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reslab._version import __version__
 
 if TYPE_CHECKING:
+    from reslab.core.colour import Colour
     from reslab.core.contract import Contract
     from reslab.core.experiment import (
         Augmentation,
@@ -53,6 +54,7 @@ _HOMES = {
     "Augmentation": "core.experiment",
     "BasicBlock": "models.blocks",
     "Bottleneck": "models.blocks",
+    "Colour": "core.colour",
     "Contract": "core.contract",
     "Evaluation": "evaluation.result",
     "Experiment": "core.experiment",
@@ -96,6 +98,7 @@ __all__ = [
     "Augmentation",
     "BasicBlock",
     "Bottleneck",
+    "Colour",
     "Contract",
     "Evaluation",
     "Experiment",

@@ -137,6 +137,28 @@ def test_what_was_done_to_the_pictures_is_said(make_photo_run: Maker, tmp_path: 
 
 
 @pytest.mark.usefixtures("unpainted")
+@pytest.mark.parametrize(
+    ("colour", "said"),
+    [
+        (None, ""),
+        ({}, ", their colours changed along ImageNet's principal colours by draws of 0.1 times eigenvalues"),
+        (
+            {"std": 0.2, "scale": "sqrt", "eigenvalues": [0.3, 0.2, 0.1], "measured_on": "ab" * 32},
+            ", their colours changed along other principal colours (of the pictures with digest abababababab)"
+            " by draws of 0.2 times roots of eigenvalues",
+        ),
+    ],
+)
+def test_changed_colours_are_said(
+    colour: dict[str, Any] | None, said: str, make_photo_run: Maker, tmp_path: Path
+) -> None:
+    recipe = {"photographs": {"colour": colour}}
+    run = make_photo_run(LABELS, ANSWERS, CERTAINTY, CLASSES, data="trees", recipe=recipe)
+    page, _ = pages(tmp_path, run)
+    assert f"a shorter side drawn from 256 to 480{said}; batch normalisation" in Reader(page).text
+
+
+@pytest.mark.usefixtures("unpainted")
 def test_fine_tuning_is_said(make_photo_run: Maker, tmp_path: Path) -> None:
     start = Start(weights="ab" * 32, freeze=("stem", "layer1"), body_rate=0.2)
     run = make_photo_run(LABELS, ANSWERS, CERTAINTY, CLASSES, start=start)

@@ -2,10 +2,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reslab.cli.report import claims, report
+from reslab.core.colour import Colour
+from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.deviations import LEDGER, deviations
 from reslab.report.figure import as_png, as_svg, training_curves
@@ -226,3 +229,21 @@ def test_the_ledger_shows_what_touches_the_runs(make_run: Maker) -> None:
     assert blocks - {"first pooling"} <= {line.topic for line in deviations([changed])}
     assert "first pooling" in {line.topic for line in deviations([paper.but({"model": {"name": "resnet18"}})])}
     assert len({line.topic for line in LEDGER}) == len(LEDGER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "topics"),
+    [
+        ({}, {"mean"}),
+        ({"colour": None}, {"mean", "colour"}),
+        ({"contract": {"mean": [1, 2, 3], "mean_image": "ab" * 32}}, set()),
+        ({"contract": {"mean": [1, 2, 3]}}, {"mean", "preparation"}),
+        ({"contract": {"mean": [1, 2, 3], "mean_image": "ab" * 32, "order": "BGR"}}, {"preparation"}),
+    ],
+)
+def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: set[str]) -> None:
+    photographs = Photographs(colour=Colour()).but(changes)
+    experiment = Experiment(model=ModelSpec(name="resnet18"), data="folder", recipe=Recipe(photographs=photographs))
+    found = {line.topic for line in deviations([experiment])}
+    assert found & {"mean", "colour", "preparation"} == topics
+    assert ("colour's strength" in found) == (photographs.colour is not None)

@@ -125,10 +125,15 @@ class PhotoFlags:
             return {"colour": scale} if scale else {}
         if self.colour == "off":
             return {"colour": None}
-        if self.colour != "published" and not Path(self.colour).is_file():
-            raise SpecError(f"--colour is off, published, or a file of `reslab data stats --out`, not {self.colour!r}")
-        found = Colour() if self.colour == "published" else read_statistics(Path(self.colour)).colour()
-        return {"colour": {**found.model_dump(mode="json"), **scale}}
+        return {"colour": {**_colour(self.colour).model_dump(mode="json"), **scale}}
+
+
+def _colour(asked: str) -> Colour:
+    if asked == "published":
+        return Colour()
+    if not Path(asked).is_file():
+        raise SpecError(f"--colour is off, published, or a file of `reslab data stats --out`, not {asked!r}")
+    return read_statistics(Path(asked)).colour(asked)
 
 
 @Parameter(name="*")

@@ -69,9 +69,14 @@ class Statistics(Spec):
     eigenvectors: Matrix
     mean_image: MeanImageFile
 
-    def colour(self) -> Colour:
-        """AlexNet's colour augmentation along these eigenvectors."""
-        return Colour(eigenvalues=self.eigenvalues, eigenvectors=self.eigenvectors, measured_on=self.data_digest)
+    def colour(self, source: str = "the statistics") -> Colour:
+        """AlexNet's colour augmentation along these eigenvectors.
+
+        Raises:
+            SpecError: they are none; the line begins with ``source``.
+        """
+        found = {"eigenvalues": self.eigenvalues, "eigenvectors": self.eigenvectors, "measured_on": self.data_digest}
+        return Colour.parse(found, source)
 
 
 def read_statistics(file: Path) -> Statistics:

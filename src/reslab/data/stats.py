@@ -39,8 +39,9 @@ class Moments:
 
 def moments(pixels: Pixels) -> Moments:
     """Of uint8 (..., 3). Sums in float64, but of integers below 2**53, so exact: of up to 1.3e11 pixels."""
-    flat = pixels.reshape(-1, 3).astype(np.float64)
-    return Moments(*(part.astype(np.int64).astype(object) for part in (flat.sum(axis=0), flat.T @ flat)))
+    planes = np.ascontiguousarray(pixels.reshape(-1, 3).T, np.float64)
+    channels = np.array([int(plane.sum()) for plane in planes], object)
+    return Moments(channels, np.array([[int(one @ other) for other in planes] for one in planes], object))
 
 
 @dataclass
