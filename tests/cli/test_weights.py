@@ -96,7 +96,7 @@ def is_learnt(name: str) -> bool:
 def test_inspecting_shows_how_pictures_are_prepared(reslab: Command, files: Path) -> None:
     found = said(reslab, "inspect", files / "timm")
     assert found["preprocessing"]["contract"] == {
-        "order": "RGB", "mean": [127.5] * 3, "std": [127.5] * 3, "shorter_side": 32, "crop": 32,
+        "order": "RGB", "mean": [127.5] * 3, "std": [127.5] * 3, "mean_image": None, "shorter_side": 32, "crop": 32,
     }  # fmt: skip
     assert found["notes"] == ["timm resizes with bicubic interpolation, reslab with antialiased bilinear"]
     text = reslab("weights", "inspect", files / "timm").stdout
@@ -143,7 +143,7 @@ def test_what_a_user_knows_better_changes_the_contract(
     flags: tuple[object, ...], changed: dict[str, Any], reslab: Command, files: Path, tmp_path: Path
 ) -> None:
     usual = {"order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
-    usual |= {"shorter_side": 256, "crop": 224}
+    usual |= {"mean_image": None, "shorter_side": 256, "crop": 224}
     source = ("torchvision", files / "resnet18.pth", "--classes", files / "classes.txt")
     found = said(reslab, "import", *source, *flags, "--out", tmp_path / "ours")
     assert found["preprocessing"]["contract"] == usual | changed

@@ -86,9 +86,9 @@ class PhotoFlags:
         on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops,
             the tests on the way too.
         preprocessing: paper, torchvision or caffe: mean, scale and order of channels; by default that of the weights.
-        mean_image: of `reslab data stats --out`, FILE.safetensors: subtracted from each crop instead of the mean.
+        mean_image: a FILE.safetensors of `reslab data stats`: subtracted from each crop instead of the mean.
         colour: AlexNet's colour augmentation: off; published, along ImageNet's colours; or along those in a FILE.json
-            of `reslab data stats --out`.
+            of `reslab data stats`.
         colour_scale: draws multiply each eigenvalue, or its root (sqrt).
     """
 

@@ -36,7 +36,7 @@ def stats(
     are. Sums are of integers: any number of workers gives the same document.
 
     Args:
-        path: as `reslab train --data` takes it.
+        path: embedded, a folder of photographs or a CIFAR folder, as `reslab train` takes it.
         split: which part of it.
         out: a file FILE.json for the document; the mean image is kept beside it as FILE.safetensors.
         shorter_side: that photographs are resized to; by default 256.
