@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,28 @@ def quick_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _handle: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def _synsets() -> dict[bytes, Any]:
+    return {}
+
+
+@pytest.fixture
+def quick_meta(_synsets: dict[bytes, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are not about ``meta.mat``: equal files are read once, and nobody waits for the disk."""
+    from reslab.data import devkit
+
+    read = devkit.read_synsets
+
+    def remembered(data: bytes, title: str) -> Any:
+        if data not in _synsets:
+            _synsets[data] = read(data, title)
+        return _synsets[data]
+
+    monkeypatch.setattr(devkit, "read_synsets", remembered)
+    monkeypatch.setattr("os.fsync", lambda _handle: None)
+    monkeypatch.setattr("os.sync", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ GROUPS = {
     "data": (
         "Look after data sets.",
         {
+            "prepare": ("prepare:prepare", "Make folders from a data set's official archives."),
             "verify": ("data:verify", "Read every picture: what is wrong, what unusual."),
             "stats": ("stats:stats", "Measure the pixels: mean, deviation, principal colours, mean image."),
         },
