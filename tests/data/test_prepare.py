@@ -269,6 +269,7 @@ def begun(out: Path, path: str, data: bytes) -> dict[str, bytes]:
         ("train/n00000001/n00000001_1.JPEG", "train/n00000001 is not from this archive: choose another --out"),
         ("train/cat.JPEG", "train/cat.JPEG is not from this archive: choose another --out"),
         (f"train/{WNIDS[0]}", f"train/{WNIDS[0]} is not a folder"),
+        ("train", "out/train is not a folder"),
         (f"{FIRST}/x", f"{FIRST} is not a regular file"),
     ],
 )

@@ -89,4 +89,4 @@ def _print(prepared: "Prepared") -> None:
     if odd:
         stdout().print("\nodd, kept as they are")
         for one in odd:
-            stdout().print(f"{one.path}: {one.what}", soft_wrap=True)
+            stdout().print(printable(f"{one.path}: {one.what}"), soft_wrap=True)

@@ -167,7 +167,7 @@ def _is_done(plan: _Plan, before: Half | None, out: Path) -> bool:
     place = printable(str(out / plan.half))
     if not before.archive.same(plan.origin):
         raise DataError(
-            f"{place} was made from {before.archive.name} of {before.archive.bytes:,} bytes, not from this"
+            f"{place} was made from {printable(before.archive.name)} of {before.archive.bytes:,} bytes, not from this"
             f" {plan.origin.name} of {plan.origin.bytes:,}: choose another --out"
         )
     if before.devkit != plan.devkit:

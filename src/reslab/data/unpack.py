@@ -123,6 +123,8 @@ class Unpacking:
             self._refuse_link(folder)
         if not folder.exists():
             return []
+        if not folder.is_dir():
+            raise DataError(f"{printable(str(folder))} is not a folder")
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if entry.name[0] != "."]
         for name, status in found:
