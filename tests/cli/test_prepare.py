@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -80,14 +81,14 @@ def test_it_says_what_there_is_now(reslab: Command, archives: Archives, out: Pat
     assert val.startswith(f"val/: 10 classes, 13 pictures, {sizes[1]:.1f} KiB (published: 1,000 classes, 50,000 ")
     assert (blank, title, second) == ("", "odd, kept as they are", "")
     assert odd == [f"train/{WNIDS[2]}/{CMYK}: CMYK", f"train/{WNIDS[5]}/{PNG}: PNG named .JPEG"]
-    assert last == f"{out} is prepared (0 s)"
+    assert re.fullmatch(rf"{out} is prepared \(\d+ s\)", last)
     assert pictures_in(out) == expected()
 
 
 def test_json_is_one_document(reslab: Command, archives: Archives, out: Path) -> None:
     done = reslab("data", "prepare", "imagenet", *archives.words, "--out", out, "--json")
     found = json.loads(done.stdout)
-    assert 0 < found.pop("seconds") < 60
+    assert found.pop("seconds") > 0
     sizes = [sum(map(len, expected(half).values())) for half in ("train", "val")]
     assert found == {
         "out": str(out),
