@@ -74,6 +74,7 @@ FLAGS = {
 }
 GROUP_FLAGS = {
     "data prepare": {"--train-archive", "--val-archive", "--devkit", "--out", "--json"},
+    "data pack": {"--out", "--shorter-side", "--quality", "--shard-size", "--workers", "--json"},
     "data verify": {"--workers", "--json"},
     "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},
     "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},

@@ -1,6 +1,7 @@
 """Small photographs, and the batches that training makes of them."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from reslab.core.contract import Contract
 from reslab.core.experiment import Photographs
 from reslab.data import chance
 from reslab.data.loader import CropBatch, training_crops
+from reslab.data.pack import pack
+from reslab.data.pack_set import Packing
 from reslab.data.photographs import PhotoFolder
 from reslab.data.source import PictureFolder
+from reslab.data.store import FolderStore
 from reslab.transforms.photographs import resized_to
 
 SIDE = 32
@@ -43,6 +47,24 @@ def photos(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 def own(folder_of: Callable[..., Path], tmp_path: Path) -> Path:
     """12 PNG pictures in two classes, to be damaged."""
     return folder_of(tmp_path / "own", ("ash", "birch"), 6, ".png")
+
+
+@pytest.fixture(scope="session")
+def packed() -> Callable[..., Path]:
+    """Packs a folder into shards of some 8 KiB."""
+
+    def write(root: Path, out: Path, size: int = 8_192, workers: int = 0, **how: Any) -> Path:
+        pack(PictureFolder(root), out, Packing(size, **how), workers, pytest.fail)
+        return out
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shards(photos: PhotoFolder, packed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photographs in shards; nobody may change them."""
+    assert isinstance(photos.store, FolderStore)
+    return packed(photos.store.root, tmp_path_factory.mktemp("shards") / "photos")
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +96,7 @@ def upright() -> Callable[[PhotoFolder, int], Image.Image]:
     """A picture as Pillow alone reads it."""
 
     def read(pictures: PhotoFolder, number: int) -> Image.Image:
-        with Image.open(pictures.root / pictures.index.path(number)) as image:
+        with Image.open(io.BytesIO(pictures.store.read(number))) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
 
     return read

@@ -150,7 +150,7 @@ def test_a_worker_killed_in_the_middle_of_decoding_changes_no_batch(
     photos: PhotoFolder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fatal, left = (photos.root / photos.index.path(7)).read_bytes(), RawValue(c_int, deaths)
+    fatal, left = photos.store.read(7), RawValue(c_int, deaths)
 
     def dying(data: bytes, *arguments: Any) -> Any:
         if data == fatal and left.value:

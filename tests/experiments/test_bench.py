@@ -1,3 +1,4 @@
+import io
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -364,7 +365,7 @@ def test_a_sample_is_the_same_every_time_and_in_order(photos: PhotoFolder) -> No
 
 def naive(photos: PhotoFolder, epoch: int, number: int) -> NDArray[np.uint8]:
     """Section 3.4's crop, written down once more."""
-    picture = ImageOps.exif_transpose(Image.open(photos.root / photos.index.path(number)))
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(photos.store.read(number))))
     shorter = 256 + chance.draw(225, 0, chance.SCALE, epoch, number)
     width, height = (max(shorter, shorter * side // min(picture.size)) for side in picture.size)
     left = chance.draw(width - 223, 0, chance.COLUMN, epoch, number)

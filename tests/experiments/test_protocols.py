@@ -1,5 +1,6 @@
 """Testing protocols from pictures to scores, against loops that take one view after the other."""
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -81,7 +82,7 @@ def protocol(**values: Any) -> Protocol:
 
 def images(photos: PhotoFolder) -> Iterator[Image.Image]:
     for number in range(len(photos)):
-        with Image.open(photos.root / photos.index.path(number)) as image:
+        with Image.open(io.BytesIO(photos.store.read(number))) as image:
             yield image.convert("RGB")
 
 

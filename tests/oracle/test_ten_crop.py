@@ -3,6 +3,7 @@
 Where a picture's width leaves an odd margin its centre is no whole pixel: the mirrored centre is then a column apart.
 """
 
+import io
 from pathlib import Path
 from typing import Final
 
@@ -117,7 +118,7 @@ def differences(root: Path, ten: Protocol) -> list[float]:
     )
     gaps = []
     for number, probabilities in enumerate(found.probabilities):
-        with Image.open(pictures.root / pictures.index.path(number)) as image:
+        with Image.open(io.BytesIO(pictures.store.read(number))) as image:
             expected = subject.net(steps(image.convert("RGB"))).softmax(dim=1).mean(dim=0)
         gaps.append(float((probabilities - expected).abs().max()))
     return gaps

@@ -4,13 +4,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.progress import advancing, warn
 from reslab.core.text import few, printable
 from reslab.core.units import bytes_text
 
@@ -21,39 +18,36 @@ if TYPE_CHECKING:
 LISTED = 50  # lines of a kind on a terminal; --json has all
 
 
-def verify(path: Path, /, *, workers: int | None = None, json: bool = False) -> int:
-    """Read every picture of a folder whole: what is wrong with it, and what is merely unusual.
+def verify(path: str, /, *, workers: int | None = None, json: bool = False) -> int:
+    """Read every picture of a folder or of shards whole: what is wrong with it, and what is merely unusual.
 
     Defects (damaged files, other classes in train/ than in val/, exact duplicates, ...) exit with 1; notes (grey, EXIF
     orientation, unusual sizes, ...) are handled by stated rules and exit with 0.
 
     Args:
-        path: class folders, alone or below train/ and val/.
+        path: class folders, alone or below train/ and val/, or shards of them.
         workers: processes that decode; by default one a core.
         json: print one JSON document.
     """
     from reslab.data.pool import check_workers
-    from reslab.data.source import HALVES, PictureFolder, SmallPictures, find_data
+    from reslab.data.sharded import HALVES, ShardFolder
+    from reslab.data.source import PictureFolder, SmallPictures, find_data
     from reslab.data.verify import verify as read_all
+    from reslab.data.verify import verify_shards
     from reslab.experiments.session import cores
 
     check_workers(workers)
-    source = find_data(str(path))
+    source = find_data(path)
     if isinstance(source, SmallPictures):
         return _verify_small(source.name, {part: source.read(part) for part in HALVES}, as_json=json)
-    assert isinstance(source, PictureFolder)
-    parts = HALVES if source.halved else (".",)
+    hands = cores() if workers is None else workers
     begun = time.monotonic()
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("pictures", total=None)
-        found = read_all(
-            path,
-            parts,
-            cores() if workers is None else workers,
-            lambda text: say(f"reslab: warning: {text}"),
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with advancing("pictures") as checked:
+        if isinstance(source, ShardFolder):
+            found = verify_shards(source, hands, warn, checked)
+        else:
+            assert isinstance(source, PictureFolder)
+            found = read_all(source.root, HALVES if source.halved else (".",), hands, warn, checked)
     seconds = time.monotonic() - begun
     if json:
         print_json(_as_json(found, seconds))

@@ -1,6 +1,8 @@
 """A run's progress: a live line on a terminal, plain lines elsewhere; always on standard error."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +20,20 @@ def progress() -> Notify:
     """The right kind for where standard error goes."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress()
+
+
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    say(f"reslab: warning: {text}")
+
+
+@contextlib.contextmanager
+def advancing(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many of how many are done; on a terminal alone."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def numbers(line: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ class CheckpointError(ReslabError):
 
 
 class StorageError(ReslabError):
-    """A file that could not be written."""
+    """A file that could not be written, or fetched from storage elsewhere."""
 
     exit_code = 1
 

@@ -1,8 +1,12 @@
 """Time is counted in steps; these turn what people say into steps, and counts into percent."""
 
 import math
+import re
+from typing import Final
 
 from reslab.core.errors import SpecError
+
+BYTES: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i(?=B))?B", re.IGNORECASE)
 
 
 def epochs_to_steps(epochs: float, pictures: int, batch: int) -> int:
@@ -30,6 +34,21 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def bytes_of(text: str) -> int:
+    """A byte count as people write it: ``256MiB``, ``1.5 GB``, ``4096 B``.
+
+    Raises:
+        SpecError: it is no such count, or not positive.
+    """
+    found = BYTES.fullmatch(text.strip())
+    size = (
+        float(found[1]) * (1000 if found[3] is None else 1024) ** " KMGT".index(found[2].upper() or " ") if found else 0
+    )
+    if size < 1:
+        raise SpecError(f"{text!r} is no number of bytes: write 256MiB or 1.5GB")
+    return int(size)
 
 
 def counted(count: int, thing: str) -> str:

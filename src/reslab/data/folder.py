@@ -15,6 +15,7 @@ from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.index import UNKNOWN, Index
 from reslab.data.picture_file import SUFFIXES
+from reslab.data.pictures import Part
 
 Found = Callable[[int], None]
 REPORT_EVERY: Final = 10_000  # pictures between two words about progress
@@ -45,7 +46,7 @@ def scan(root: Path, parts: Sequence[str] = (".",), found: Found = unheard) -> I
                 raise DataError(f"class {printable(name)!r} has no pictures: {printable(str(root / folders[0]))}")
             yield from ((path, size, label) for path, size in own)
 
-    return _index(classes, entries(), others, found)
+    return index_of(classes, entries(), others, found)
 
 
 def scan_unlabelled(root: Path, found: Found = unheard) -> Index:
@@ -59,7 +60,7 @@ def scan_unlabelled(root: Path, found: Found = unheard) -> Index:
     except OSError as error:
         raise DataError(f"cannot read {printable(str(root))}: {error.strerror}") from None
     others = [printable(name) for name, _ in files if not is_picture(name)]
-    return _index((), ((name, size, UNKNOWN) for name, size in files if is_picture(name)), others, found)
+    return index_of((), ((name, size, UNKNOWN) for name, size in files if is_picture(name)), others, found)
 
 
 def is_unlabelled(folder: Path) -> bool:
@@ -72,7 +73,7 @@ def is_unlabelled(folder: Path) -> bool:
     return not deeper and any(is_picture(entry.name) for entry in entries)
 
 
-def _index(classes: Sequence[str], entries: Iterator[tuple[str, int, int]], others: list[str], found: Found) -> Index:
+def index_of(classes: Sequence[str], entries: Iterator[tuple[str, int, int]], others: list[str], found: Found) -> Index:
     """Path, size and label of each picture as columns; ``others`` may grow until the last is seen."""
     block, ends, labels, sizes = bytearray(), array("q"), array("i"), array("q")
     for path, size, label in entries:
@@ -167,6 +168,27 @@ def held_out(index: Index, fraction: float) -> NDArray[np.bool]:
         count = min(max(round(fraction * len(own)), 1), len(own) - 1)
         kept[own[np.argsort(hashes[own], kind="stable")[:count]]] = True
     return kept
+
+
+def divided(index: Index, part: Part, fraction: float, place: str) -> NDArray[np.int64] | None:
+    """Which pictures ``part`` has where there are class folders alone; None: all of them.
+
+    Args:
+        index: all pictures.
+        part: ``train``, ``val`` or ``all``.
+        fraction: of each class, what ``val`` gets.
+        place: where they lie, for the error.
+
+    Raises:
+        DataError: there are too few pictures for two parts.
+    """
+    if part == "all":
+        return None
+    kept = held_out(index, fraction)
+    chosen = np.flatnonzero(kept if part == "val" else ~kept)
+    if not len(chosen):
+        raise DataError(f"{printable(place)} has too few pictures to hold any out: give it a val/ folder")
+    return chosen
 
 
 def refuse(path: Path, what: str) -> None:

@@ -94,13 +94,13 @@ def read_index(file: Path) -> Index:
             columns = {key: stored.get_tensor(key) for key in ("block", "ends", "labels", "sizes")}
             others = stored.get_tensor("others").tobytes().decode().split("\n")
         index = Index(tuple(names["classes"]), others=tuple(filter(None, others)), **columns)
-        _check(index)
+        check_columns(index)
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise DataError(f"{file} is damaged ({error}); remove it and the folder is searched again") from None
     return index
 
 
-def _check(index: Index) -> None:
+def check_columns(index: Index) -> None:
     """That the columns belong together.
 
     Raises:

@@ -130,7 +130,7 @@ def training_crops(
         WorkerError: a picture killed or hung three workers.
     """
     work = TrainingCrops(photos, settings, batch, seed)
-    for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
+    for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn, photos.store.patience):
         yield _crops(found, buffer, settings.contract.crop)
 
 

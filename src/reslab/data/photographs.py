@@ -1,8 +1,8 @@
-"""A set of photographs in class folders, read a crop at a time."""
+"""A set of photographs in class folders or shards, read a crop at a time."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from reslab.data.index import Index
 from reslab.data.picture_file import Header, read_header, read_picture
 from reslab.data.pictures import Part
 from reslab.data.pool import At, Buffer
+from reslab.data.store import Store
 from reslab.transforms.colour import colours
 from reslab.transforms.photographs import Crop, Pixels, centre_crop, cut, cut_whole, resized_to
 
@@ -29,19 +30,22 @@ SUBSTITUTES: Final = 100  # tries before a picture is given up: a folder that ba
 
 @dataclass(frozen=True, eq=False)
 class PhotoFolder:
-    """Labelled photographs of any size, on disk.
+    """Labelled photographs of any size, in files or shards.
 
     Args:
         name: the data set, as people write it.
         split: ``train``, ``val`` or ``all``.
-        root: the folder that the index's paths start from.
-        index: which pictures, in order.
+        store: which pictures, in order, and their bytes.
     """
 
     name: str
     split: Part
-    root: Path
-    index: Index
+    store: Store
+
+    @property
+    def index(self) -> Index:
+        """Which pictures, in order."""
+        return self.store.index
 
     def __len__(self) -> int:
         return len(self.index)
@@ -63,7 +67,11 @@ class PhotoFolder:
 
     def place(self, number: int) -> str:
         """Where picture ``number`` lies, fit to be printed."""
-        return printable(str(self.root / self.index.path(number)))
+        return self.store.place(number)
+
+    def subset(self, chosen: NDArray[np.int64]) -> "PhotoFolder":
+        """The pictures at ``chosen``, in that order."""
+        return replace(self, store=self.store.subset(chosen))
 
     def open(self, number: int) -> tuple[bytes, Header]:
         """The file of picture ``number``, and its header.
@@ -71,8 +79,7 @@ class PhotoFolder:
         Raises:
             PictureError: it cannot be used.
         """
-        size = int(self.index.sizes[number])
-        data = read_picture(self.root / self.index.path(number), size if size >= 0 else None)
+        data = self.store.read(number)
         return data, read_header(data)
 
     def smaller(self, number: int, header: Header, crop: int) -> list["Incident"]:

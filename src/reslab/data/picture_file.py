@@ -100,7 +100,7 @@ def read_header(data: bytes) -> Header:
     Raises:
         PictureError: it is none of the six kinds, its header is damaged, or it claims too many pixels or scans.
     """
-    kind = _kind(data)
+    kind = kind_of(data)
     if kind is None:
         raise PictureError("is not a JPEG, PNG, WebP, BMP, GIF or TIFF picture")
     return _jpeg_header(data) if kind == "JPEG" else _other_header(data, kind)
@@ -128,7 +128,8 @@ def pillow() -> Iterator[None]:
             raise PictureError(f"is damaged: {why}") from None
 
 
-def _kind(data: bytes) -> str | None:
+def kind_of(data: bytes) -> str | None:
+    """Which of the six kinds ``data`` begins as; None: none of them."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     return next((kind for start, kind in MAGIC if data.startswith(start)), None)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
 import torch
 
 from reslab.core.errors import DataError
@@ -16,16 +15,17 @@ from reslab.core.listening import unheard
 from reslab.core.text import few, printable
 from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
-from reslab.data.folder import Found, class_folders, common_classes, held_out, scan
+from reslab.data.folder import Found, class_folders, common_classes, divided, scan
 from reslab.data.index import Index, read_index
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures, Split
+from reslab.data.sharded import HALVES, find_shards
+from reslab.data.store import FolderStore
 
 CIFAR: dict[DataName, tuple[Layout, str]] = {
     "cifar10": (CIFAR10, "cifar-10-batches-bin"),
     "cifar100": (CIFAR100, "cifar-100-binary"),
 }
-HALVES: Final = ("train", "val")
 USUAL_HALVES: Final = {"train", "training", "val", "valid", "validation", "test", "testing"}
 Dataset = Pictures | PhotoFolder
 
@@ -104,20 +104,15 @@ class PictureFolder:
         how = reading or Reading()
         cached = how.cache / f"{part}.safetensors" if how.cache else None
         index = read_index(cached) if cached and cached.exists() else self._search(part, how)
-        return PhotoFolder(printable(self.root.resolve().name), part, self.root, index)
+        return PhotoFolder(printable(self.root.resolve().name), part, FolderStore(self.root, index))
 
     def _search(self, part: Part, how: Reading) -> Index:
         if self.halved:
             common_classes(self.root, HALVES)
             return self._scan(HALVES if part == "all" else (part,), how.found)
         index = self._scan((".",), how.found)
-        if part == "all":
-            return index
-        kept = held_out(index, how.held_out)
-        chosen = np.flatnonzero(kept if part == "val" else ~kept)
-        if not len(chosen):
-            raise DataError(f"{printable(str(self.root))} has too few pictures to hold any out: give it a val/ folder")
-        return index.subset(chosen)
+        chosen = divided(index, part, how.held_out, str(self.root))
+        return index if chosen is None else index.subset(chosen)
 
     def _scan(self, parts: tuple[str, ...], found: Found) -> Index:
         """Search once, however many ask."""
@@ -138,7 +133,7 @@ def is_half(folder: Path) -> bool:
 
 
 def find_data(path: str) -> Source:
-    """Recognise ``path``: ``embedded``, a CIFAR binary folder or the folder around one, or a folder of photographs.
+    """Recognise ``path``: ``embedded``, a CIFAR binary folder or the folder around one, photographs or their shards.
 
     Raises:
         DataError: it is none of these; the line says what would be.
@@ -147,7 +142,7 @@ def find_data(path: str) -> Source:
         return SmallPictures("embedded", "embedded", embedded)
     folder = Path(path)
     try:
-        return _small(folder) or _photographs(folder)
+        return find_shards(path) or _small(folder) or _photographs(folder)
     except OSError as error:
         raise DataError(f"cannot read {printable(path)}: {error.strerror}") from None
 
@@ -166,7 +161,8 @@ def _photographs(folder: Path) -> PictureFolder:
         found = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(
             f"{path} {found}; --data takes 'embedded', a folder of photographs (class folders, alone or"
-            " below train/ and val/), or a CIFAR-10 or CIFAR-100 folder in the official binary layout"
+            " below train/ and val/), shards of them (a folder or a URL), or a CIFAR-10 or CIFAR-100 folder in the"
+            " official binary layout"
         )
     halves = [half for half in HALVES if is_half(folder / half)]
     if len(halves) == 1:

@@ -10,6 +10,7 @@ from reslab.data.folder import is_unlabelled, scan_unlabelled
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part
 from reslab.data.source import Reading, Source, find_data
+from reslab.data.store import FolderStore
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class UnlabelledFolder:
         if part != "all":
             raise DataError(f"{printable(str(self.root))} has no classes, so it has no part {part}: leave --split out")
         index = scan_unlabelled(self.root, (reading or Reading()).found)
-        return PhotoFolder(printable(self.root.resolve().name), part, self.root, index)
+        return PhotoFolder(printable(self.root.resolve().name), part, FolderStore(self.root, index))
 
 
 def find_answered(path: str) -> Source:

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of photographs, and what merely unusual: each picture read whole, each file named."""
+"""What is wrong with photographs, and what merely unusual: each picture read whole, each file named."""
 
 import hashlib
 import os
@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from reslab.core.contract import Contract
 from reslab.core.errors import PictureError
 from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.decode import decode
-from reslab.data.folder import beside_classes, class_folders, pictures_in
-from reslab.data.picture_file import SUFFIXES, Header, read_header, read_picture
+from reslab.data.folder import beside_classes, class_folders, index_of, pictures_in
+from reslab.data.photographs import PhotoFolder
+from reslab.data.picture_file import SUFFIXES, Header, read_header
 from reslab.data.pool import At, Buffer, in_order
+from reslab.data.sharded import HALVES, ShardFolder
+from reslab.data.store import FolderStore
 
 CHUNK: Final = 16  # pictures a task
 LONGEST: Final = 4.0  # sides' ratio beyond which a centre crop shows little of a picture
@@ -37,7 +42,7 @@ class Verification:
     files that are no pictures by name.
     """
 
-    root: Path
+    root: Path | str
     classes: list[str]
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     pictures: int = 0
@@ -58,19 +63,19 @@ class WholePictures:
 
     room = 0
 
-    def __init__(self, root: Path, paths: Sequence[str], chunk: int = CHUNK) -> None:
-        self.root, self.paths, self.chunk = root, paths, chunk
+    def __init__(self, photos: PhotoFolder, chunk: int = CHUNK) -> None:
+        self.photos, self.chunk = photos, chunk
 
     def describe(self, item: int) -> str:
         """A picture's path."""
-        return printable(str(self.root / self.paths[item]))
+        return self.photos.place(item)
 
     def __call__(self, task: int, _out: Buffer, at: At) -> list[_Checked]:
         """What each of the pictures is like."""
         checked = []
-        for number in range(task, min(task + self.chunk, len(self.paths))):
+        for number in range(task, min(task + self.chunk, len(self.photos))):
             at(number)
-            checked.append(_check(self.root / self.paths[number]))
+            checked.append(_check(self.photos, number))
         return checked
 
 
@@ -97,22 +102,57 @@ def verify(
     classes = {part: class_folders(root / part) for part in parts}
     found = Verification(root, sorted(set().union(*classes.values())))
     _compare_classes(classes, found)
-    paths = list(_search(root, classes, found))
+    index = index_of(found.classes, _search(root, classes, found), found.others, unheard)
+    _read_all([PhotoFolder(root.name, "all", FolderStore(root, index))], found, workers, warn, checked)
+    return found
+
+
+def verify_shards(
+    source: ShardFolder, workers: int, warn: Callable[[str], None], checked: Callable[[int, int], None] = unheard
+) -> Verification:
+    """Read every picture in shards: its checksum, then as `verify` does.
+
+    Raises:
+        DataError: an index is damaged, or not that of its shards.
+        WorkerError: a picture killed or hung three workers.
+    """
+    parts: dict[str, PhotoFolder] = (
+        {half: source.read(half) for half in HALVES} if source.halved else {".": source.read("all")}
+    )
+    found = Verification(source.where, list(next(iter(parts.values())).classes))
+    for part, photos in parts.items():
+        counts = np.bincount(photos.index.labels, minlength=len(found.classes)).tolist()
+        found.counts[part] = dict(zip(found.classes, counts, strict=True))
+        found.size += int(photos.index.sizes.sum())
+    _read_all(list(parts.values()), found, workers, warn, checked)
+    return found
+
+
+def _read_all(
+    parts: Sequence[PhotoFolder],
+    found: Verification,
+    workers: int,
+    warn: Callable[[str], None],
+    checked: Callable[[int, int], None],
+) -> None:
+    total = sum(map(len, parts))
     digests: dict[bytes, list[str]] = {}
-    for results, _ in in_order(WholePictures(root, paths), range(0, len(paths), CHUNK), workers, warn):
-        for result in results:
-            path = paths[found.pictures]
-            found.pictures += 1
-            _remark(found, path, result)
-            if result.digest:
-                digests.setdefault(result.digest, []).append(path)
-        checked(found.pictures, len(paths))
+    for photos in parts:
+        first, patience = found.pictures, photos.store.patience
+        tasks = range(0, len(photos), CHUNK)
+        for results, _ in in_order(WholePictures(photos), tasks, workers, warn, patience):
+            for result in results:
+                path = photos.index.path(found.pictures - first)
+                found.pictures += 1
+                _remark(found, path, result)
+                if result.digest:
+                    digests.setdefault(result.digest, []).append(path)
+            checked(found.pictures, total)
     for same in digests.values():
         found.defects += _duplicates(same)
     found.defects.sort()
     found.notes.sort()
     found.others.sort()
-    return found
 
 
 def _compare_classes(classes: dict[str, list[str]], found: Verification) -> None:
@@ -122,10 +162,11 @@ def _compare_classes(classes: dict[str, list[str]], found: Verification) -> None
             found.defects.append(Remark(printable(f"{part}/{name}"), f"is missing: this class is only in {where}/"))
 
 
-def _search(root: Path, classes: dict[str, list[str]], found: Verification) -> Iterator[str]:
+def _search(root: Path, classes: dict[str, list[str]], found: Verification) -> Iterator[tuple[str, int, int]]:
     def wrong(path: Path, what: str) -> None:
         found.defects.append(Remark(printable(str(path.relative_to(root))), what))
 
+    labels = {name: label for label, name in enumerate(found.classes)}
     for part, names in classes.items():
         counts = found.counts.setdefault(part, {})
         found.others += beside_classes(root, part)
@@ -136,25 +177,26 @@ def _search(root: Path, classes: dict[str, list[str]], found: Verification) -> I
             counts[name] = len(entries)
             if not entries and len(found.defects) == before:
                 wrong(root / folder, "has no pictures")
+            label = labels[name]
             for path, size in entries:
                 found.size += max(size, 0)
-                yield path
+                yield path, size, label
 
 
-def _check(path: Path) -> _Checked:
+def _check(photos: PhotoFolder, number: int) -> _Checked:
     digest = b""
     try:
-        data = read_picture(path)
+        data = photos.store.read(number)
         digest = hashlib.sha256(data).digest()
         header = read_header(data)
         decode(data, header)
     except PictureError as error:
         return _Checked(str(error), (), digest)
-    return _Checked(None, (*header.notes, *_oddities(path, header)), digest)
+    return _Checked(None, (*header.notes, *_oddities(photos.index.path(number), header)), digest)
 
 
-def _oddities(path: Path, header: Header) -> Iterator[str]:
-    ending = os.path.splitext(path.name)[1]  # noqa: PTH122 a name, not a path
+def _oddities(path: str, header: Header) -> Iterator[str]:
+    ending = os.path.splitext(path)[1]  # noqa: PTH122 a name, not a path
     if SUFFIXES.get(ending.lower()) != header.kind:
         yield f"{header.kind} named {ending}"
     width, height = header.upright

@@ -156,8 +156,8 @@ def photo_views(
 
 def _crops(work: CropViews, workers: int, warn: Callable[[str], None]) -> Iterator[ViewBatch]:
     places = PLACES[work.protocol.places]
-    tasks = work.tasks
-    for task, (enlarged, buffer) in zip(tasks, in_order(work, tasks, workers, warn), strict=True):
+    tasks, patience = work.tasks, work.photos.store.patience
+    for task, (enlarged, buffer) in zip(tasks, in_order(work, tasks, workers, warn, patience), strict=True):
         indices = np.arange(task, work.pictures(task).stop)
         crops = buffer[: work.room].reshape(work.shape)[: len(indices)]
         for view in range(work.shape[1]):
@@ -168,8 +168,8 @@ def _crops(work: CropViews, workers: int, warn: Callable[[str], None]) -> Iterat
 def _whole(
     photos: PhotoFolder, protocol: Protocol, which: range, workers: int, warn: Callable[[str], None]
 ) -> Iterator[ViewBatch]:
-    work = WholeViews(photos, protocol, which)
-    for number, ((sizes, enlarged), buffer) in zip(which, in_order(work, which, workers, warn), strict=True):
+    done = in_order(WholeViews(photos, protocol, which), which, workers, warn, photos.store.patience)
+    for number, ((sizes, enlarged), buffer) in zip(which, done, strict=True):
         start = 0
         for group, (width, height) in enumerate(sizes):
             stop = start + width * height * 3

@@ -1,7 +1,6 @@
 """Two tests of the same pictures, picture by picture: of two networks, or of one in two ways."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from reslab.core.rundir import Record
 from reslab.core.text import printable
 from reslab.data.index import read_index
 from reslab.data.photographs import PhotoFolder
+from reslab.data.sharded import store_at
 from reslab.data.source import Dataset, Reading, find_data
 from reslab.evaluation.paired import Paired, paired
 from reslab.experiments.keep import PICTURES
@@ -137,7 +137,7 @@ def pictures_of(stored: Stored, data: str) -> Dataset:
         index = read_index(file)
         if index.digest != stored.digest:
             raise DataError(f"{file} is not of the pictures that were tested")
-        return PhotoFolder(str(stored.facts["data"]["name"]), stored.facts["split"], Path(data), index)
+        return PhotoFolder(str(stored.facts["data"]["name"]), stored.facts["split"], store_at(data, index))
     pictures = find_data(data).read(stored.facts["split"], Reading())
     if pictures.digest != stored.digest:
         raise DataError(f"{printable(data)} holds other pictures than those that were tested")

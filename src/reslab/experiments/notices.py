@@ -36,7 +36,10 @@ class Notices:
             self.notify.warned(f"{printable(incident.path)} {incident.what}; such pictures are enlarged")
 
     def note_passed_over(self, *sets: Dataset) -> None:
-        """Files in the class folders that do not look like pictures."""
+        """Files in the class folders that do not look like pictures; and what shards have to say."""
+        for note in dict.fromkeys(pictures.store.note for pictures in sets if isinstance(pictures, PhotoFolder)):
+            if note:
+                self.notify.warned(note)
         indices = [pictures.index for pictures in sets if isinstance(pictures, PhotoFolder)]
         others = sorted({file for index in indices for file in index.others})
         if others:

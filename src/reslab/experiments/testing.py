@@ -18,6 +18,7 @@ from reslab.data.index import read_index
 from reslab.data.official import copy_note
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Part, Pictures
+from reslab.data.sharded import ShardFolder
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
 from reslab.data.unlabelled import UnlabelledFolder, find_answered
 from reslab.evaluation.store import in_folder
@@ -175,7 +176,7 @@ def _meaning(pictures: Dataset, known: tuple[str, ...]) -> tuple[int, ...]:
 
 def usual_part(source: Source) -> Part:
     """The pictures that are tested where nothing is said."""
-    alone = isinstance(source, PictureFolder) and not source.halved
+    alone = isinstance(source, PictureFolder | ShardFolder) and not source.halved
     return "all" if alone or isinstance(source, UnlabelledFolder) else "val"
 
 

@@ -3,7 +3,6 @@
 import importlib.metadata
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from typing import Any, Final
@@ -87,7 +86,7 @@ def photographs(place: str | None, kind: str) -> PhotoFolder:
 def sample(photos: PhotoFolder, most: int = SAMPLE) -> PhotoFolder:
     """The same ``most`` photographs on every machine, in the folder's order."""
     chosen = np.sort(chance.order(SEED, 0, len(photos))[:most])
-    return replace(photos, index=photos.index.subset(chosen))
+    return photos.subset(chosen)
 
 
 def crops(photos: PhotoFolder, batch: int) -> dict[str, TrainingCrops]:
@@ -133,9 +132,8 @@ def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
 
 def whole_pictures(photos: PhotoFolder, batch: int, workers: int) -> dict[str, Turn]:
     """Turns of one core that decodes whole pictures and does nothing else, and of `reslab data verify`'s workers."""
-    paths = [photos.index.path(number) for number in range(len(photos))]
-    firsts = range(0, len(paths) - batch + 1, batch) or range(1)
-    work, chunks = WholePictures(photos.root, paths, min(batch, len(paths))), cycle(firsts)
+    firsts = range(0, len(photos) - batch + 1, batch) or range(1)
+    work, chunks = WholePictures(photos, min(batch, len(photos))), cycle(firsts)
 
     def decode_only() -> None:
         for number in range(first := next(chunks), first + work.chunk):

@@ -1,5 +1,6 @@
 """The loader's rivals: what anybody would write with Pillow, and threads in the place of processes."""
 
+import io
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,7 @@ class NaiveCrops(TrainingCrops):
 
     def crop(self, epoch: int, number: int, _enlarged: list[Incident]) -> Pixels:
         """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3)."""
-        with Image.open(self.photos.root / self.photos.index.path(number)) as image:
+        with Image.open(io.BytesIO(self.photos.store.read(number))) as image:
             ImageOps.exif_transpose(image, in_place=True)
             picture = image if image.mode == "RGB" else image.convert("RGB")
             window, mirrored = self._window(epoch, number, picture.size)

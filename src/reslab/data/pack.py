@@ -1,0 +1,197 @@
+"""Packing: a folder of photographs becomes shards, by several processes; what was stopped goes on where it was.
+
+The folder is searched, its order is shuffled by a fixed seed, and the shuffled pictures are divided by the sizes of
+their files: all of it is decided before the first byte is written, so that each shard can be made by itself.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from reslab.core.errors import DataError
+from reslab.core.files import storing, sync_directory, write_json
+from reslab.core.listening import unheard
+from reslab.core.rundir import held_alone
+from reslab.core.text import few, printable
+from reslab.data.folder import Found
+from reslab.data.pack_set import Packing, PackSet
+from reslab.data.shard_writer import PARTIAL
+from reslab.data.sharded import HALVES
+from reslab.data.shards import INDEX, PACKING, Shards, read_shards
+from reslab.data.source import PictureFolder, Reading
+from reslab.data.store import LocalFiles
+
+PLAN: Final = "plan.json"
+
+
+@dataclass
+class Packed:
+    """What came of it.
+
+    ``size``: bytes of the pictures in shards; ``kept``: shards that had been made before; ``resized``: pictures that
+    were; ``damaged``: paths of those that should have been and cannot be decoded, kept as they are; ``others``: files
+    that are no pictures by name and are in no shard; ``digests``: of the pictures of each part, as a run notes them.
+    """
+
+    pictures: int = 0
+    size: int = 0
+    shards: int = 0
+    kept: int = 0
+    resized: int = 0
+    damaged: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def add(self, part: PackSet, shards: Shards, kept: int) -> None:
+        """Count the shards of one set, of which ``kept`` were there before."""
+        self.pictures += len(shards.index)
+        self.size += int(shards.index.sizes.sum())
+        self.shards += len(shards.files)
+        self.kept += kept
+        self.resized += shards.facts.get("resized", 0)
+        self.damaged += map(shards.index.path, shards.facts.get("damaged", []))
+        self.others += part.photos.index.others
+        self.digests["all" if part.part == "." else part.part] = shards.index.digest
+
+
+def pack(
+    source: PictureFolder,
+    out: Path,
+    how: Packing,
+    workers: int,
+    warn: Callable[[str], None] = unheard,
+    progress: Callable[[int, int], None] = unheard,
+    found: Found = unheard,
+) -> Packed:
+    """Pack a folder into ``out``, or go on where that was stopped.
+
+    Args:
+        source: the folder.
+        out: where shards go: a folder that is empty, not there yet, or holds the same packing, finished or not.
+        how: sizes.
+        workers: processes that read and write.
+        warn: hears of workers that died or hung.
+        progress: told how many of how many pictures are done.
+        found: told how many pictures the search has found.
+
+    Raises:
+        DataError: the folder is not as it should be, or ``out`` holds something else.
+        PictureError: a picture cannot be read.
+        RunError: another process packs into ``out``.
+        StorageError: a shard cannot be written; those that are finished stay for the next time.
+    """
+    if out.resolve().is_relative_to(source.root.resolve()):
+        raise DataError(f"cannot pack into {printable(str(out))}: it is in the folder that is packed")
+    begun, how_read = _require_ours(out), Reading(found=found)
+    parts = (
+        {half: source.read(half, how_read) for half in HALVES} if source.halved else {".": source.read("all", how_read)}
+    )
+    sets = [PackSet(part, photos, out, how) for part, photos in parts.items()]
+    packed = Packed()
+    if begun == "finished":
+        for one, shards in zip(sets, _finished(out, sets), strict=True):
+            packed.add(one, shards, len(shards.files))
+        return packed
+    for one in sets:
+        one.require_readable()
+    with _held(out, {one.part: one.plan for one in sets}):
+        _write(sets, packed, workers, warn, progress)
+    return packed
+
+
+def _write(
+    sets: Sequence[PackSet],
+    packed: Packed,
+    workers: int,
+    warn: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Every shard of every set, then the indices."""
+    total, done = sum(len(one.photos) for one in sets), 0
+    made = []
+    for one in sets:
+        written = []
+        for shard in one.written(workers, warn):
+            written.append(shard)
+            done += len(shard.sizes)
+            progress(done, total)
+        made.append((one, one.shards(written), sum(not shard.anew for shard in written)))
+    for one, whole, kept in made:
+        whole.save(one.folder / INDEX)
+        packed.add(one, whole, kept)
+
+
+def _require_ours(out: Path) -> str:
+    """How far the packing into ``out`` is: ``new``, ``begun`` or ``finished``.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    try:
+        there = sorted(entry.name for entry in out.iterdir())
+    except FileNotFoundError:
+        return "new"
+    except OSError as error:
+        raise DataError(f"cannot pack into {printable(str(out))}: {error.strerror}") from None
+    if PACKING in there:
+        return "begun"
+    if any((out / part / INDEX).is_file() for part in (".", *HALVES)):
+        return "finished"
+    if there:
+        raise DataError(f"cannot pack into {printable(str(out))}: it holds something else ({few(there)})")
+    return "new"
+
+
+def _finished(out: Path, sets: Sequence[PackSet]) -> list[Shards]:
+    """The indices of the same packing that was finished before.
+
+    Raises:
+        DataError: it is of something else, or shards have gone since.
+    """
+    found = []
+    for one in sets:
+        file = one.folder / INDEX
+        shards = read_shards(file) if file.is_file() else None
+        if shards is None or shards.facts.get("plan") != one.plan:
+            raise DataError(f"cannot pack into {printable(str(out))}: it holds shards of other pictures or sizes")
+        LocalFiles(one.folder).check(shards.files)
+        found.append(shards)
+    return found
+
+
+@contextlib.contextmanager
+def _held(out: Path, plan: dict[str, str]) -> Iterator[None]:
+    """Hold ``out`` alone, with a note of what is packed into it, until that is finished.
+
+    Raises:
+        DataError: something else was begun there.
+        RunError: another process works there.
+    """
+    room = out / PACKING
+    with held_alone(room):
+        note = room / PLAN
+        if note.exists() and _noted(note) != plan:
+            raise DataError(
+                f"cannot pack into {printable(str(out))}: packing of other pictures or into other sizes was begun"
+                " there; remove it or take another folder"
+            )
+        write_json(note, plan)
+        try:
+            yield
+        finally:
+            for partial in room.rglob(f"*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
+        with storing(out):
+            shutil.rmtree(room)
+            sync_directory(out)
+
+
+def _noted(note: Path) -> Any:
+    try:
+        return json.loads(note.read_bytes())
+    except ValueError:
+        return None
