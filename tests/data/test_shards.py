@@ -1,6 +1,9 @@
 """Shards are read as the folder that was packed: same pictures, same order, same batches, same digest."""
 
+import json
 import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -351,3 +354,13 @@ def test_a_half_that_has_gone_is_said_to_be_missing(folder_of: FolderOf, packed:
 def test_a_folder_without_an_index_has_no_shards(folder_of: FolderOf, tmp_path: Path) -> None:
     assert find_shards(str(folder_of(tmp_path / "own", pictures=2))) is None
     assert isinstance(find_data(str(tmp_path / "own")), PictureFolder)
+
+
+@pytest.mark.slow
+def test_the_index_of_a_million_pictures_takes_less_than_200_megabytes() -> None:
+    """In a process of its own; how long that takes is measured and not tested."""
+    tool = Path(__file__).parents[2] / "tools" / "shard_index.py"
+    done = subprocess.run([sys.executable, str(tool), "--rounds", "1"], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["pictures"] == 1_281_167
+    assert 0 < found["held"] <= found["grown"] < 200 * 10**6
