@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reslab.core import errors
 from reslab.core.errors import ReslabError, SpecError, ran_out, unknown
-from reslab.core.units import bytes_text, duration_text, epochs_to_steps, percent
+from reslab.core.units import bytes_of, bytes_text, duration_text, epochs_to_steps, percent
 
 CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 
@@ -128,3 +128,20 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
 )
 def test_what_says_that_memory_ran_out_is_recognised(error: Exception, answer: bool) -> None:  # noqa: FBT001
     assert ran_out(error) is answer
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("4096 B", 4096), ("1kB", 1000), ("1 KiB", 1024), ("256MiB", 2**28), ("1.5GB", 1_500_000_000)),
+        *((" 2 tib ", 2**41), ("0.5 KiB", 512), ("1B", 1)),
+    ],
+)
+def test_a_byte_count_is_read_as_people_write_it(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "12", "-1 MB", "0 B", "0.1B", "1 Mi", "1 iB", "1e3 B", "1 MB and more"])
+def test_what_is_no_byte_count_is_refused_with_what_would_be(text: str) -> None:
+    with pytest.raises(SpecError, match=r"is no number of bytes: write 256MiB or 1\.5GB"):
+        bytes_of(text)

@@ -32,6 +32,16 @@ class Interrupting(Notify):
             signal.raise_signal(signal.SIGINT)
 
 
+class Hearing(Notify):
+    """Remembers warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 @pytest.fixture(scope="module")
 def shards(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards") / "trees"
@@ -61,3 +71,14 @@ def test_resized_pictures_are_others(train_on: TrainOn, photos: Path, tmp_path: 
     train_on(photos, tmp_path / "run", notify=Interrupting(3))
     with pytest.raises(RunError, match=r"small holds other pictures than those that .*run was begun with"):
         train_on(tmp_path / "small", tmp_path / "run", resume=True)
+
+
+def test_a_cache_that_cannot_hold_the_shards_is_warned_of(
+    train_on: TrainOn, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RESLAB_CACHE_SIZE", "50 kB")
+    hearing = Hearing()
+    train_on(f"file://{shards}", tmp_path / "run", notify=hearing)
+    (warning,) = hearing.warnings
+    assert "and the cache holds 48.8 KiB: they will be fetched again and again; set RESLAB_CACHE_SIZE" in warning

@@ -28,7 +28,8 @@ class TestFlags:
     """What is tested on, and how.
 
     Args:
-        data: embedded, a folder of photographs, or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
+        data: embedded, photographs in a folder or in shards, or a CIFAR-10 or CIFAR-100 folder in the official binary
+            layout.
         protocol: single, center, flip, ten-crop, multi-scale or multi-scale-mirror, or a TOML file; by default the one
             view that goes with the network's pictures.
         split: val, train or all; by default val, but every picture of a folder that has class folders alone.

@@ -17,7 +17,7 @@ Kind = Literal["models", "experiments", "claims", "data", "recipes"]
 DATA = {
     "embedded": "Fashion-MNIST, 12,000 + 2,000 grey pictures of 28x28, inside reslab (Expat licence, Zalando SE)",
     "FOLDER": "CIFAR-10 or CIFAR-100 in the official binary layout; or photographs (JPEG, PNG, WebP, BMP, GIF, TIFF) in"
-    " class folders, alone or below train/ and val/",
+    " class folders, alone or below train/ and val/, or in shards that `reslab data pack` makes of them",
 }
 
 

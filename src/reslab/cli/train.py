@@ -38,8 +38,8 @@ def train(
     """Train one network, exactly resumable: from scratch, or from trained weights.
 
     Args:
-        data: embedded; a folder of photographs (class folders, alone or below train/ and val/); or a CIFAR-10 or
-            CIFAR-100 folder in the official binary layout.
+        data: embedded; a folder of photographs (class folders, alone or below train/ and val/), or shards of them (a
+            folder or URL); or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
         job: how the run is carried out.
         network: which network.
         start: trained weights to begin from.

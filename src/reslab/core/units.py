@@ -6,7 +6,7 @@ from typing import Final
 
 from reslab.core.errors import SpecError
 
-BYTES: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i(?=B))?B", re.IGNORECASE)
+BYTES: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i)?)?B", re.IGNORECASE)
 
 
 def epochs_to_steps(epochs: float, pictures: int, batch: int) -> int:
@@ -43,9 +43,10 @@ def bytes_of(text: str) -> int:
         SpecError: it is no such count, or not positive.
     """
     found = BYTES.fullmatch(text.strip())
-    size = (
-        float(found[1]) * (1000 if found[3] is None else 1024) ** " KMGT".index(found[2].upper() or " ") if found else 0
-    )
+    size = 0.0
+    if found:
+        number, letter, binary = found.groups()
+        size = float(number) * (1024 if binary else 1000) ** " KMGT".index((letter or " ").upper())
     if size < 1:
         raise SpecError(f"{text!r} is no number of bytes: write 256MiB or 1.5GB")
     return int(size)

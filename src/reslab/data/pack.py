@@ -115,10 +115,11 @@ def _write(
     made = []
     for one in sets:
         written = []
-        for shard in one.written(workers, warn):
-            written.append(shard)
-            done += len(shard.sizes)
-            progress(done, total)
+        with contextlib.closing(one.written(workers, warn)) as shards:  # stopped here, its workers end before we go on
+            for shard in shards:
+                written.append(shard)
+                done += len(shard.sizes)
+                progress(done, total)
         made.append((one, one.shards(written), sum(not shard.anew for shard in written)))
     for one, whole, kept in made:
         whole.save(one.folder / INDEX)

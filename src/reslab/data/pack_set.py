@@ -1,6 +1,6 @@
 """One set of pictures to be packed: how it is divided into shards, and what its index will say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,7 +72,7 @@ class PackSet:
             except PictureError as error:
                 raise self.photos.named(number, error) from None
 
-    def written(self, workers: int, warn: Callable[[str], None]) -> Iterator[Written]:
+    def written(self, workers: int, warn: Callable[[str], None]) -> Generator[Written, None, None]:
         """Every shard, in order, when it is finished.
 
         Raises:
