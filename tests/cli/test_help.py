@@ -20,7 +20,7 @@ FLAGS = {
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
         *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
-        *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation"),
+        *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation", "--timeout"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
         *("--mean-image", "--colour", "--colour-scale"),
     },

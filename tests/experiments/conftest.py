@@ -54,7 +54,7 @@ def carry_out(tiny: Experiment, splits: dict[Split, Pictures]) -> Callable[..., 
         source = SmallPictures("embedded", "embedded", (pictures or splits).__getitem__)
         with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
             torch.manual_seed(0)
-            patch.setattr("reslab.experiments.execute.find_data", lambda _: source)
+            patch.setattr("reslab.experiments.ready.find_data", lambda _: source)
             return execute(experiment, Job(data="embedded", out=out, **job), notify or Notify())
 
     return session

@@ -17,12 +17,13 @@ from reslab.core.errors import DataError
 from reslab.core.experiment import Experiment, ModelSpec, Start
 from reslab.data.loader import training_crops
 from reslab.data.source import PictureFolder
-from reslab.experiments.execute import _Execution, weights_generator
+from reslab.experiments.execute import _Execution
 from reslab.experiments.fine_tune import fill, tune
 from reslab.experiments.job import Job, Outcome
-from reslab.experiments.networks import build
+from reslab.experiments.networks import build, weights_generator
 from reslab.experiments.notify import Notify
 from reslab.experiments.weights import Weights, read_weights
+from reslab.experiments.world import ALONE
 from reslab.training import checkpoint
 from reslab.transforms.photographs import PhotoForm
 
@@ -70,7 +71,7 @@ def prepared(photos: Path, tmp_path: Path) -> Callable[..., nn.Module]:
 
     def prepare(experiment: Experiment, weights: Weights | None) -> nn.Module:
         job = Job(data=str(photos), out=tmp_path / "never", workers=0, weights=weights)
-        return _Execution(experiment, job, Notify(), PictureFolder(photos), torch.device("cpu")).session.net
+        return _Execution(experiment, job, Notify(), PictureFolder(photos), torch.device("cpu"), ALONE).session.net
 
     return prepare
 

@@ -182,7 +182,7 @@ def test_the_engine_is_a_graph_where_it_can_be() -> None:
 
 @pytest.mark.parametrize(("device", "resident"), [("cpu", True), ("cuda", False)])
 def test_a_graph_that_cannot_be_had_is_refused(device: str, *, resident: bool) -> None:
-    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device, without workers"):
+    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device, one process without"):
         choose_engine("graph", torch.device(device), resident=resident)
 
 

@@ -1,7 +1,6 @@
 """Several processes test together: the same integers as one, however the pictures are shared."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.torchrun import torchrun
 from torch import distributed, multiprocessing
 
 from reslab.core.errors import DataError, EvaluationError, SpecError
@@ -24,22 +22,13 @@ from reslab.experiments.feed import Feed
 from reslab.experiments.inputs import SmallInputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.scoring import Subject, score_views, scored
-from reslab.experiments.world import ALONE, World, joined, shares
+from reslab.experiments.world import ALONE, World, joined
 from reslab.models.resnet import cifar_resnet
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
 
 INEXACT = ("scores", "command", "calibration_error", "calibration_interval")  # places, and last bits of scores
 GRID = [(pictures, batch) for pictures in (1, 2, 12, 13, 14, 15, 16) for batch in range(1, 7)]
 PROTOCOLS = ("single", "ten-crop", "multi-scale-mirror")
-
-
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_shares_are_all_pictures_once_and_as_equal_as_can_be(pictures: int, size: int) -> None:
-    parts = shares(pictures, size)
-    assert [number for part in parts for number in part] == list(range(pictures))
-    assert len(parts) == size
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert len(parts[0]) > 0 or pictures == 0
 
 
 def hits_of(world: World) -> list[tuple[int, int]]:
@@ -137,17 +126,6 @@ def test_a_world_that_torchrun_did_not_make_is_refused(monkeypatch: pytest.Monke
         joined(),
     ):
         pass
-
-
-def torchrun(size: int, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}", "--standalone"]
-    return subprocess.run(
-        [*command, "-m", "reslab", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> Any:

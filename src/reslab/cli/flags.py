@@ -211,6 +211,7 @@ class JobFlags:
         engine: auto, eager, or graph: updates recorded once and replayed, for small pictures on a CUDA device.
         compiled: let torch.compile make the passes through the network; changes the last bits.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the rest again: less memory.
+        timeout: of several processes, seconds without a step after which each says where it is, and ends.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -222,6 +223,7 @@ class JobFlags:
     engine: str = "auto"
     compiled: Annotated[bool, Parameter(name="--compile")] = False
     activation_checkpointing: bool = False
+    timeout: float = 600
     checkpoint_every: int = 500
 
 

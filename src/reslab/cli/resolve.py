@@ -35,7 +35,7 @@ class Asked:
     optim: Optimizer | None
     epochs: float | None
     seed: int | None
-    going_on: Experiment | None
+    going_on: Experiment | None = None
     mean_image: "MeanImage | None" = None
 
 

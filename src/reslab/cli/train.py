@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from reslab.core.rundir import Record, RunDirectory
 from reslab.core.units import duration_text
 
 if TYPE_CHECKING:
+    from reslab.experiments.job import Job, Outcome
     from reslab.experiments.weights import Weights
 
 
@@ -37,6 +39,8 @@ def train(
 ) -> int:
     """Train one network, exactly resumable: from scratch, or from trained weights.
 
+    Under torchrun the processes share each batch.
+
     Args:
         data: embedded; a folder of photographs (class folders, alone or below train/ and val/), or shards of them (a
             folder or URL); or a CIFAR-10 or CIFAR-100 folder in the official binary layout.
@@ -53,29 +57,46 @@ def train(
         dry_run: print the resolved spec and stop.
         json: print one JSON document.
     """
-    from reslab.data.mean_image import read_mean_image
-    from reslab.data.source import find_data
     from reslab.experiments.execute import execute
-    from reslab.experiments.job import Job
+    from reslab.experiments.world import joined
 
-    source = find_data(data)
-    begun = start or StartFlags()
-    resumed = job.resume and (job.out / "spec.json").exists()
-    going_on = RunDirectory.open(job.out).experiment if resumed else None
-    weights = None if begun.begin is None else _weights(begun.begin, going_on)
     parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
-    image = None if parts[2].mean_image is None else read_mean_image(parts[2].mean_image)
-    experiment = resolve(Asked(recipe, spec, *parts, begun, optim, epochs, seed, going_on, image), source, weights)
-    if dry_run:
-        _print_spec(experiment, as_json=json)
+    asked = Asked(recipe, spec, *parts, start or StartFlags(), optim, epochs, seed)
+    with joined() as world:
+        experiment, how = world.agreed(lambda: _resolved(asked, data, job))
+        outcome = None if dry_run else execute(experiment, how, progress(), world)
+    if world.first:
+        return _tell(outcome, experiment, as_json=json)
+    stopped = outcome is not None and outcome.step < experiment.recipe.steps and outcome.signal
+    return 128 + stopped if stopped else 0
+
+
+def _tell(outcome: "Outcome | None", experiment: Experiment, *, as_json: bool) -> int:
+    """Print what came of it, and return the exit code."""
+    if outcome is None:
+        _print_spec(experiment, as_json=as_json)
         return 0
-    outcome = execute(experiment, Job(data=data, weights=weights, mean_image=image, **given(job)), progress())
     if outcome.result is not None:
-        print_result(outcome.result, as_json=json)
+        print_result(outcome.result, as_json=as_json)
         return 0
     assert outcome.signal is not None
     say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps, "--resume")
     return 128 + outcome.signal
+
+
+def _resolved(asked: Asked, data: str, job: JobFlags) -> "tuple[Experiment, Job]":
+    """The experiment that is asked for, and how it is carried out."""
+    from reslab.data.mean_image import read_mean_image
+    from reslab.data.source import find_data
+    from reslab.experiments.job import Job
+
+    source, file = find_data(data), asked.photographs.mean_image
+    resumed = job.resume and (job.out / "spec.json").exists()
+    going_on = RunDirectory.open(job.out).experiment if resumed else None
+    weights = None if asked.start.begin is None else _weights(asked.start.begin, going_on)
+    image = None if file is None else read_mean_image(file)
+    experiment = resolve(replace(asked, going_on=going_on, mean_image=image), source, weights)
+    return experiment, Job(data=data, weights=weights, mean_image=image, **given(job))
 
 
 def _weights(place: Path, going_on: Experiment | None) -> "Weights":

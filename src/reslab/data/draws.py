@@ -53,7 +53,13 @@ class Drawer:
 
 
 def training_draws(
-    draw: Drawer, *, batch: int, steps: int, consumed: int = 0, device: torch.device | None = None
+    draw: Drawer,
+    *,
+    batch: int,
+    steps: int,
+    consumed: int = 0,
+    part: range | None = None,
+    device: torch.device | None = None,
 ) -> Iterator[Draws]:
     """The draws of full batches from sample ``consumed`` up to ``steps * batch``, on ``device``.
 
@@ -62,13 +68,15 @@ def training_draws(
         batch: pictures a batch.
         steps: batches of the whole run.
         consumed: samples that earlier batches took.
+        part: the places of each batch that are wanted; None: all.
         device: where they are needed; None: the processor.
     """
-    home = device or torch.device("cpu")
+    home, places = device or torch.device("cpu"), range(batch) if part is None else part
     for position in range(consumed, steps * batch, AHEAD * batch):
         length = min(AHEAD * batch, steps * batch - position)
         parts = (_moved(torch.from_numpy(part), home).split(batch) for part in draw(position, length))
-        yield from (Draws(*one) for one in zip(*parts, strict=True))
+        whole = zip(*parts, strict=True)
+        yield from (Draws(*(column[places.start : places.stop] for column in one)) for one in whole)
 
 
 def _moved(part: Tensor, device: torch.device) -> Tensor:

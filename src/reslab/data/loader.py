@@ -84,6 +84,7 @@ def training_batches(
     seed: int,
     augment: Augmentation,
     consumed: int = 0,
+    part: range | None = None,
     workers: int = 0,
     warn: Warn = unheard,
 ) -> Iterator[TrainingBatch]:
@@ -98,11 +99,13 @@ def training_batches(
         seed: with epoch and sample index, all that decides order, crops and mirror images.
         augment: which crops and mirror images are drawn.
         consumed: samples that earlier batches took.
+        part: the places of each batch that are wanted; None: all.
         workers: processes that gather batches ahead; 0 gathers in this one.
         warn: hears of workers that died or hung and were replaced.
     """
-    work = _Gather(pictures, batch, seed, augment)
-    for info, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn):
+    places = range(batch) if part is None else part
+    work = _Gather(pictures, len(places), seed, augment)
+    for info, buffer in in_order(work, range(consumed + places.start, steps * batch, batch), workers, warn):
         yield TrainingBatch(_tensor(buffer, work.shape), *map(torch.from_numpy, info))
 
 
@@ -120,6 +123,7 @@ def training_crops(
     seed: int,
     settings: Photographs,
     consumed: int = 0,
+    part: range | None = None,
     workers: int = 0,
     warn: Warn = unheard,
 ) -> Iterator[CropBatch]:
@@ -129,8 +133,10 @@ def training_crops(
         PictureError: a picture cannot be used and the settings say stop.
         WorkerError: a picture killed or hung three workers.
     """
-    work = TrainingCrops(photos, settings, batch, seed)
-    for found, buffer in in_order(work, range(consumed, steps * batch, batch), workers, warn, photos.store.patience):
+    places, patience = range(batch) if part is None else part, photos.store.patience
+    work = TrainingCrops(photos, settings, len(places), seed)
+    tasks = range(consumed + places.start, steps * batch, batch)
+    for found, buffer in in_order(work, tasks, workers, warn, patience):
         yield _crops(found, buffer, settings.contract.crop)
 
 

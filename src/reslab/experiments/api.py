@@ -95,4 +95,5 @@ def evaluate(
         EvaluationError: a picture was not counted exactly once.
     """
     test = fitted.session.test(pictures, precision, protocol)
+    assert test is not None
     return summarise(test.scores, pictures.classes, precision, test.protocol)

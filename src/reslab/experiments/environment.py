@@ -16,7 +16,17 @@ from reslab.experiments.revision import revision_of
 from reslab.training.precision import Resolved
 
 CODE: Final = ("reslab", "revision")
-DECIDES_BITS: Final = (*CODE, "torch", "device", "processor", "capability", "threads", "precision", "engine")
+DECIDES_BITS: Final = (
+    *CODE,
+    "torch",
+    "device",
+    "processor",
+    "capability",
+    "threads",
+    "precision",
+    "engine",
+    "processes",
+)
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 

@@ -15,29 +15,32 @@ class Examiner:
 
     def __init__(self, session: Session, val: Dataset, validation: Dataset | None) -> None:
         self.session, self.val, self.validation = session, val, validation
-        self.last: tuple[int, Tested, Count | None] | None = None
+        self.last: tuple[int, Tested | None, Count | None] | None = None
 
-    def __call__(self) -> tuple[Tested, Count | None]:
-        """The test on ``val`` and errors on ``validation`` after the present step, computed once."""
+    def __call__(self) -> tuple[Tested | None, Count | None]:
+        """The test on ``val`` and errors on ``validation`` after the present step, computed once.
+
+        Of several processes all but the first get None.
+        """
         step = self.session.training.step
         if self.last is None or self.last[0] != step:
             self.last = None  # one test's scores at a time
-            aside = self.session.test(self.validation).scores.count() if self.validation is not None else None
-            self.last = step, self.session.test(self.val), aside
+            aside = None if self.validation is None else self.session.test(self.validation)
+            self.last = step, self.session.test(self.val), aside.scores.count() if aside else None
         return self.last[1:]
 
-    def count(self) -> Count:
+    def count(self) -> Count | None:
         """Errors on ``val``."""
-        return self()[0].scores.count()
+        test, _ = self()
+        return test.scores.count() if test else None
 
     def aside(self) -> Record:
         """What a line of metrics says of the pictures set aside, where there are any and they have been tested."""
         tested = self.last and self.last[0] == self.session.training.step and self.last[2]
         return {"validation_error": tested.error, "validation_n": tested.n} if tested else {}
 
-    def result(self, experiment: Experiment) -> Record:
-        """The finished run's result: the error is that of the last step (section 4.2), never the best on the way."""
-        test, _ = self()
+    def result(self, experiment: Experiment, test: Tested) -> Record:
+        """The result of a run that ended with ``test``: the last step's (section 4.2), never the best on the way."""
         inputs, train = self.session.inputs, self.session.train_error()
         size = size_of(self.session.net, inputs.side)
         found = summarise(test.scores, self.val.classes, "fp32", test.protocol)

@@ -1,34 +1,36 @@
 """One experiment in one run directory: begun, stopped, resumed, finished; every stage starts from what is on disk."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 
-from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
-from reslab.core.experiment import Experiment, Photographs
+from reslab.core.errors import CheckpointError, DataError, RunError
+from reslab.core.experiment import Experiment
 from reslab.core.files import refilled
 from reslab.core.intervals import Count
 from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
-from reslab.data import chance
 from reslab.data.official import copy_note
 from reslab.data.pictures import Pictures, set_aside
-from reslab.data.source import Reading, Source, find_data
+from reslab.data.source import Source
+from reslab.experiments.company import Other, agreed_stop, losses_told, watched
 from reslab.experiments.environment import CODE, choose_device, differences, environment
 from reslab.experiments.examine import Examiner
 from reslab.experiments.feed import Inputs
-from reslab.experiments.fine_tune import fill, noted_start, require_fitting, tune
+from reslab.experiments.fine_tune import fill, noted_start, tune
 from reslab.experiments.job import Job, Outcome
-from reslab.experiments.keep import INDICES, SCORE_FILES, Kept, fill_scores, keep_indices
+from reslab.experiments.keep import SCORE_FILES, Kept, fill_scores, keep_indices
 from reslab.experiments.memory import within_memory
 from reslab.experiments.names import architecture_of, describe
-from reslab.experiments.networks import build
+from reslab.experiments.networks import build, weights_generator
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
+from reslab.experiments.ready import check_start, mean_image_for, noted_before, reading_for, source_for
 from reslab.experiments.session import advance, begin, feed_for
 from reslab.experiments.weights import facts_of_weights, fingerprint
+from reslab.experiments.world import ALONE, World
 from reslab.models.architecture import Architecture
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Checkpoint
@@ -36,63 +38,59 @@ from reslab.training.compiled import compiled
 from reslab.training.interrupt import noted_signals
 from reslab.training.loop import Watch
 from reslab.training.precision import native_bf16
+from reslab.training.split import split
 from reslab.training.state import facts_of, parts_of, restore
 from reslab.training.step import Training
-from reslab.transforms.mean_image import MeanImage
 
 
-def execute(experiment: Experiment, job: Job, notify: Notify) -> Outcome:
-    """Carry ``experiment`` out in ``job.out``.
+def execute(experiment: Experiment, job: Job, notify: Notify, world: World = ALONE) -> Outcome:
+    """Carry ``experiment`` out in ``job.out``, together with the other processes of ``world``.
 
     Raises:
         ReslabError: a mistake in the settings, the data or the directory; nothing is left behind by it.
         TrainingError: the loss is not finite.
         StorageError: something could not be written.
     """
-    device = choose_device(job.device)
-    source = source_for(experiment, job.data)
-    _check_start(experiment, job)
+    execution = world.agreed(lambda: _prepared(experiment, job, notify, world))
+    if isinstance(execution, Outcome):
+        return execution
+    with contextlib.ExitStack() as held:
+        world.agreed(lambda: held.enter_context(_taken(experiment, job)) if world.first else None)
+        return execution.carry_out(RunDirectory(job.out, experiment))
+
+
+def _prepared(experiment: Experiment, job: Job, notify: Notify, world: World) -> "_Execution | Outcome":
+    """Everything that must be there before the run's directory is made; of a finished run, its result."""
+    split(experiment.recipe.batch, experiment.recipe.bn_group, world.rank, world.size)  # refused now, or never
+    device, source = choose_device(world.device(job.device)), source_for(experiment, job.data)
+    check_start(experiment, job)
     if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
         if not job.resume:
             raise RunError(f"{job.out} holds this run, finished; take another --out, or --resume to see its result")
         return Outcome({**result, "directory": str(job.out)}, None, experiment.recipe.steps)
-    execution = _Execution(experiment, job, notify, source, device)
-    run = RunDirectory.create(job.out, experiment)
-    with run.exclusive():
-        return execution.carry_out(run)
+    return _Execution(experiment, job, notify, source, device, world)
 
 
-def source_for(experiment: Experiment, data: str) -> Source:
-    """What ``data`` says, as ``--data`` does.
-
-    Raises:
-        DataError: there are no pictures there.
-        RunError: they are not those that ``experiment`` is on.
-    """
-    source = find_data(data)
-    if source.name != experiment.data:
-        raise RunError(f"the experiment needs {experiment.data}; --data {data} is {source.name}")
-    return source
-
-
-def _check_start(experiment: Experiment, job: Job) -> None:
-    """That the weights to begin from are there, and are those that the experiment names."""
-    weights, start = job.weights, experiment.start
-    if weights is not None:
-        require_fitting(weights, experiment)
-    if weights is not None and (start is None or start.weights != weights.digest):
-        raise RunError(f"the experiment does not begin from the weights in {weights.place}")
-    lacking = weights is None or weights.tensors is None
-    if start is not None and lacking and not checkpoint.steps(job.out / "checkpoints"):
-        raise RunError(f"{job.out} has no checkpoint yet, and the weights that it begins from are not given")
+def _taken(experiment: Experiment, job: Job) -> contextlib.AbstractContextManager[None]:
+    return RunDirectory.create(job.out, experiment).exclusive()
 
 
 class _Execution:
     """The pictures and the session of one run. Made before its directory: a mistake leaves nothing behind."""
 
-    def __init__(self, experiment: Experiment, job: Job, notify: Notify, source: Source, device: torch.device) -> None:
-        self.experiment, self.job, self.notify, self.source = experiment, job, notify, source
-        reading = _reading(experiment, job, source, notify)
+    def __init__(
+        self,
+        experiment: Experiment,
+        job: Job,
+        notify: Notify,
+        source: Source,
+        device: torch.device,
+        world: World,
+    ) -> None:
+        self.experiment, self.job, self.source, self.world = experiment, job, source, world
+        self.notify = notify if world.first else Notify()
+        told = notify if world.first else Other(notify, world.rank)
+        reading = reading_for(experiment, job, source, self.notify)
         self.train, self.val = source.read("train", reading), source.read("val", reading)
         self.copies = [
             note for part in (self.train, self.val) if isinstance(part, Pictures) and (note := copy_note(part))
@@ -100,24 +98,42 @@ class _Execution:
         aside: Pictures | None = None
         if isinstance(self.train, Pictures) and experiment.recipe.validation:
             self.train, aside = set_aside(self.train, experiment.recipe.validation)
-        self.notices = Notices(notify)
-        self.notices.note_passed_over(self.train, self.val)
-        feed = feed_for(self.train, device, job.workers, notify, self.notices)
+        self.notices = Notices(told)
+        if world.first:
+            self.notices.note_passed_over(self.train, self.val)
+        feed = feed_for(self.train, device, job.workers, told, self.notices, world.neighbours)
         net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
         net.checkpoint_activations(on=job.activation_checkpointing)
         if job.weights is not None and job.weights.tensors is not None:
             fill(net, job.weights)
         tuning = None if experiment.start is None else tune(net, experiment.start)
-        self.session = begin(net, self.train, experiment.recipe, feed, tuning, _mean_image(experiment, job))
-        self.engine = self.session.engine(job.engine)
+        self.session = begin(net, self.train, experiment.recipe, feed, tuning, mean_image_for(experiment, job))
+        self.engine = self.session.engine(job.engine, world)
         if job.compiled:
             self.session.training.forward = compiled(net)
         self.examiner = Examiner(self.session, self.val, aside)
 
     def carry_out(self, run: RunDirectory) -> Outcome:
-        checkpoint.remove_orphans(run.checkpoints)
+        training, world = self.session.training, self.world
+        world.agreed(lambda: self._begin(run))
+        world.require_same("checkpoints", training.step)
+        self.session.join(world)
+        self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
+        try:
+            with noted_signals() as stop, agreed_stop(world, stop) as heard, losses_told(world):
+                with watched(world, self.job.timeout) as alive:
+                    stopped = self._advance(run, heard, alive)
+                    result = None if stopped is not None else self._finish(run)
+                came = heard() if stopped is None else stopped
+        finally:
+            self.notify.ended()
+        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step)
+
+    def _begin(self, run: RunDirectory) -> None:
+        """Take up what there is; the first process also makes the directory ready."""
+        if self.world.first:
+            checkpoint.remove_orphans(run.checkpoints)
         found = checkpoint.newest(run.checkpoints, self.notify.warned)
-        keep_indices(run, self.train, self.val, anew=found is None)
         if found and not self.job.resume:
             at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
             raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
@@ -129,50 +145,54 @@ class _Execution:
                 raise CheckpointError(f"{found.path / 'state.json'} does not say {error}") from None
         for note in self.copies:
             self.notify.warned(note)
-        self._note_environment(run, changed)
-        training = self.session.training
-        run.rewind_metrics(training.step)
+        if self.world.first:
+            keep_indices(run, self.train, self.val, anew=found is None)
+            self._note_environment(run, changed)
+            run.rewind_metrics(self.session.training.step)
         if self.session.precision == "bf16" and not native_bf16(self.session.feed.device):
             self.notify.warned("this processor does not compute in bf16 natively: --precision fp32 is faster here")
-        self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
-        try:
-            with noted_signals() as stop:
-                watch = self._watch(run, stop)
-                with within_memory(self.session, describe(self.experiment.model)):
-                    stopped = advance(self.session, self.train, self.experiment.seed, watch, self.engine)
-                result = None if stopped is not None else self._finish(run)
-                came = stop()
-        finally:
-            self.notify.ended()
-        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step)
 
-    def _watch(self, run: RunDirectory, stop: Callable[[], int | None]) -> Watch:
+    def _advance(self, run: RunDirectory, stop: Callable[[], int | None], alive: Callable[..., None]) -> int | None:
+        self.session.tested = alive
+        with within_memory(self.session, describe(self.experiment.model)):
+            watch = self._watch(run, stop, alive)
+            return advance(self.session, self.train, self.experiment.seed, watch, self.engine)
+
+    def _watch(self, run: RunDirectory, stop: Callable[[], int | None], alive: Callable[..., None]) -> Watch:
+        def stepped(step: int) -> None:
+            alive()
+            self.notify.stepped(step)
+
         def record(line: Record) -> None:
             whole = line | self.examiner.aside()
             run.append_metrics(whole)
             self.notify.recorded(whole)
 
         return Watch(
-            record=record,
+            record=record if self.world.first else unheard,
             test=partial(self._test, run),
             save=partial(self._save, run),
             save_every=self.job.checkpoint_every,
             stop=stop,
-            stepped=self.notify.stepped,
+            stepped=stepped,
         )
 
     def _save(self, run: RunDirectory, training: Training) -> None:
+        notices = self.notices.of_all(self.world)
+        if not self.world.first:
+            return
         parts = {**parts_of(training), checkpoint.FORM: self.session.inputs.tensors()}
-        if self.notices.replaced:
-            run.write("replaced_pictures.json", dict(sorted(self.notices.replaced.items())))
+        if notices["replaced"]:
+            run.write("replaced_pictures.json", dict(sorted(notices["replaced"].items())))
         said = fingerprint(*self._identity())
-        checkpoint.save(run.checkpoints, training.step, parts, self._facts(run), self.job.keep, said)
+        checkpoint.save(run.checkpoints, training.step, parts, {**self._facts(run), **notices}, self.job.keep, said)
 
-    def _test(self, run: RunDirectory) -> Count:
+    def _test(self, run: RunDirectory) -> Count | None:
         try:
             return self.examiner.count()
         except DataError:
-            self._save(run, self.session.training)  # a bad picture among the tested costs no training
+            if self.world.size == 1:
+                self._save(run, self.session.training)  # a bad picture among the tested costs no training
             raise
 
     def _go_on(self, found: Checkpoint) -> list[str]:
@@ -187,8 +207,9 @@ class _Execution:
         if changed:
             self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
         restore(self.session.training, found)
-        self.notices.replaced.update(found.facts.get("replaced", {}))
-        self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
+        if self.world.first:
+            self.notices.replaced.update(found.facts.get("replaced", {}))
+            self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
         return changed
 
     def _identity(self) -> tuple[Architecture, Inputs, tuple[str, ...]]:
@@ -200,10 +221,11 @@ class _Execution:
 
     def _environment(self) -> Record:
         engine = f"{self.engine}, compiled" if self.job.compiled else self.engine
-        return {**environment(self.session.feed.device, self.session.precision), "engine": engine}
+        here = environment(self.session.feed.device, self.session.precision)
+        return {**here, "engine": engine, "processes": self.world.size}
 
     def _note_environment(self, run: RunDirectory, changed: list[str]) -> None:
-        noted = _noted(run)
+        noted = noted_before(run)
         here = self._environment()
         if noted is None or not self.session.training.step:
             noted = {**here, "data": {**self._data(), "place": self.source.place}, "resumed": []}
@@ -224,13 +246,14 @@ class _Execution:
             "spec": run.experiment.digest(),
             **facts_of_weights(*self._identity()),
             "data": self._data(),
-            "replaced": self.notices.replaced,
-            "samples_replaced": self.notices.samples_replaced,
             "environment": self._environment(),
         }
 
-    def _finish(self, run: RunDirectory) -> Record:
+    def _finish(self, run: RunDirectory) -> Record | None:
         (test, _), training = self.examiner(), self.session.training
+        notices = self.notices.of_all(self.world)
+        if test is None:
+            return None
         kept = Kept(
             precision="fp32",
             classes=self.train.classes,
@@ -241,45 +264,8 @@ class _Execution:
         )
         with refilled(run.scores / f"{test.protocol.name}-val", SCORE_FILES) as partial:
             fill_scores(test, partial, self.val, kept)
-        result = self.examiner.result(self.experiment)
+        result = self.examiner.result(self.experiment, test)
         if self.experiment.recipe.photographs:
-            result["replaced"] = self.notices.samples_replaced
+            result["replaced"] = notices["samples_replaced"]
         run.write("result.json", result)
         return result
-
-
-def weights_generator(seed: int) -> torch.Generator:
-    """The source of a run's initial weights: a stream of its own, decided by ``seed``."""
-    word = chance.words(seed, chance.INITIAL_WEIGHTS, 0, np.zeros(1, np.int64))[0]
-    return torch.Generator().manual_seed(int(word >> np.uint64(1)))
-
-
-def _reading(experiment: Experiment, job: Job, source: Source, notify: Notify) -> Reading:
-    """A folder that was searched for this run is not searched again, once there is something to go on from."""
-    settings = experiment.recipe.photographs or Photographs()
-    before = _noted(RunDirectory.open(job.out)) if (job.out / "spec.json").exists() else None
-    begun = bool(checkpoint.steps(job.out / "checkpoints"))
-    same = begun and before is not None and before["data"].get("place") == source.place
-    return Reading(settings.held_out, job.out / INDICES if same else None, notify.found)
-
-
-def _mean_image(experiment: Experiment, job: Job) -> MeanImage | None:
-    """What the experiment subtracts from crops, where that is an image: the job's, the weights' or the checkpoint's."""
-    photographs = experiment.recipe.photographs
-    if photographs is None or photographs.contract.mean_image is None:
-        return None
-    brought = job.mean_image or (None if job.weights is None else job.weights.mean_image)
-    if brought is None and job.resume and (found := checkpoint.newest(job.out / "checkpoints", unheard)):
-        kept = found.parts.get(checkpoint.FORM, {})
-        brought = MeanImage(kept["mean"]) if "mean" in kept else None
-    if brought is None:
-        raise SpecError("the experiment subtracts a mean image: give it with --mean-image")
-    return brought
-
-
-def _noted(run: RunDirectory) -> Record | None:
-    """What the run's environment was, where it has begun."""
-    noted = run.environment()
-    if noted is not None and not (isinstance(noted.get("data"), dict) and isinstance(noted.get("resumed"), list)):
-        raise RunError(f"{run.path / 'environment.json'} is damaged: it does not say what the run is of")
-    return noted

@@ -29,6 +29,7 @@ class Feed:
         warn: hears of workers that were replaced.
         replaced: hears of pictures that were replaced.
         enlarged: hears of pictures that are smaller than the crop.
+        part: the places of each training batch that are this process's; None: all.
     """
 
     device: torch.device
@@ -36,6 +37,7 @@ class Feed:
     warn: Callable[[str], None] = unheard
     replaced: Callable[[Incident], None] = unheard
     enlarged: Callable[[Incident], None] = unheard
+    part: range | None = None
 
 
 class Inputs(Protocol):
@@ -50,7 +52,7 @@ class Inputs(Protocol):
         """Pixels a side of what the network is fed in training."""
 
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
-        """Batches after ``consumed`` samples."""
+        """Batches after ``consumed`` samples, or this process's part of each."""
 
     def views(self, pictures: Dataset, protocol: Testing, which: range, feed: Feed) -> Iterator[View]:
         """Every view of the pictures ``which``."""

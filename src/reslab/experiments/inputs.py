@@ -55,7 +55,7 @@ class SmallInputs:
         """Shifted and mirrored pictures; without workers they are made on the device, where they lie."""
         if not feed.workers:
             resident = self.resident(pictures, feed.device)
-            return map(resident, resident.draws(recipe, seed, consumed))
+            return map(resident, resident.draws(recipe, seed, consumed, feed.part))
         return self._read_ahead(pictures, recipe, seed, consumed, feed)
 
     def resident(self, pictures: Dataset, device: torch.device) -> Resident:
@@ -71,6 +71,7 @@ class SmallInputs:
             seed=seed,
             augment=recipe.augment,
             consumed=consumed,
+            part=feed.part,
             workers=feed.workers,
             warn=feed.warn,
         )
@@ -164,6 +165,7 @@ class PhotoInputs:
             seed=seed,
             settings=self.settings,
             consumed=consumed,
+            part=feed.part,
             workers=feed.workers,
             warn=feed.warn,
         )

@@ -28,6 +28,7 @@ class Job:
         engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed on a CUDA device.
         compiled: pass through the network as torch.compile makes it; another device, another gain, and not always one.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the others again.
+        timeout: of several processes, seconds without a step after which each says where it is, and ends.
         checkpoint_every: steps between checkpoints.
         keep: checkpoints to retain.
     """
@@ -43,6 +44,7 @@ class Job:
     engine: str = "auto"
     compiled: bool = False
     activation_checkpointing: bool = False
+    timeout: float = 600  # ours: ten minutes, more than any step, save or batch of a test took
     checkpoint_every: int = 500  # ours: minutes of work on a CPU, seconds on a GPU; a save takes well under one
     keep: int = 2
 
@@ -50,6 +52,8 @@ class Job:
         check_workers(self.workers)
         if self.checkpoint_every < 1:
             raise SpecError(f"--checkpoint-every must be at least 1, not {self.checkpoint_every}")
+        if self.timeout <= 0:
+            raise SpecError(f"--timeout must be positive, not {self.timeout:g}")
         if self.compiled and self.activation_checkpointing:
             raise SpecError(
                 "--compile chooses itself what is kept for the backward pass: no --activation-checkpointing"

@@ -1,8 +1,10 @@
 """From a network's name to the network."""
 
+import numpy as np
 import torch
 
 from reslab.core.experiment import ModelSpec
+from reslab.data import chance
 from reslab.experiments.names import architecture_of
 from reslab.models.network import ResNet
 from reslab.models.resnet import blueprint as blueprint_of
@@ -30,3 +32,9 @@ def blueprint(spec: ModelSpec, classes: int | None = None) -> ResNet:
         SpecError: there is no such network.
     """
     return blueprint_of(architecture_of(spec, classes))
+
+
+def weights_generator(seed: int) -> torch.Generator:
+    """The source of a run's initial weights: a stream of its own, decided by ``seed``."""
+    word = chance.words(seed, chance.INITIAL_WEIGHTS, 0, np.zeros(1, np.int64))[0]
+    return torch.Generator().manual_seed(int(word >> np.uint64(1)))

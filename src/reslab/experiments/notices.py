@@ -5,6 +5,7 @@ from reslab.core.text import few, printable
 from reslab.data.photographs import Incident, PhotoFolder
 from reslab.data.source import Dataset
 from reslab.experiments.notify import Notify
+from reslab.experiments.world import World
 
 
 class Notices:
@@ -34,6 +35,17 @@ class Notices:
         if not self.told_of_enlarged:
             self.told_of_enlarged = True
             self.notify.warned(f"{printable(incident.path)} {incident.what}; such pictures are enlarged")
+
+    def of_all(self, world: World) -> Record:
+        """Replacements in all processes of ``world``, as a checkpoint keeps them."""
+        replaced: dict[str, Record] = {}
+        samples = 0
+        for paths, count in world.gathered((self.replaced, self.samples_replaced)):
+            samples += count
+            for path, one in paths.items():
+                times = replaced.get(path, {"times": 0})["times"] + one["times"]
+                replaced[path] = {**one, "times": times}
+        return {"replaced": replaced, "samples_replaced": samples}
 
     def note_passed_over(self, *sets: Dataset) -> None:
         """Files in the class folders that do not look like pictures; and what shards have to say."""

@@ -29,11 +29,11 @@ class Resident:
         images = self.form.train(taken, draws.corners, draws.mirrored)
         return Batch(images, self.labels.index_select(0, draws.indices), draws.indices)
 
-    def draws(self, recipe: Recipe, seed: int, consumed: int) -> Iterator[Draws]:
-        """Those of the batches after ``consumed`` samples."""
+    def draws(self, recipe: Recipe, seed: int, consumed: int, part: range | None = None) -> Iterator[Draws]:
+        """Those of the batches after ``consumed`` samples, or of a part of each."""
         draw = Drawer(len(self.labels), seed, recipe.augment)
         device = self.labels.device
-        return training_draws(draw, batch=recipe.batch, steps=recipe.steps, consumed=consumed, device=device)
+        return training_draws(draw, batch=recipe.batch, steps=recipe.steps, consumed=consumed, part=part, device=device)
 
 
 def choose_engine(asked: str, device: torch.device, *, resident: bool) -> Engine:
@@ -51,5 +51,7 @@ def choose_engine(asked: str, device: torch.device, *, resident: bool) -> Engine
     if asked not in ENGINES:
         raise SpecError(unknown("engine", asked, ENGINES))
     if asked == "graph" and not possible:
-        raise SpecError("--engine graph is for small pictures on a CUDA device, without workers; take --engine eager")
+        raise SpecError(
+            "--engine graph is for small pictures on a CUDA device, one process without workers; take --engine eager"
+        )
     return "graph" if possible and asked != "eager" else "eager"

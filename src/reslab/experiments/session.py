@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Generic
 
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
+from reslab.core.listening import unheard
 from reslab.core.protocol import find_protocol
 from reslab.data.draws import Draws
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.pool import check_workers
 from reslab.data.source import Dataset
+from reslab.evaluation.views import in_memory
 from reslab.experiments.feed import Feed, Inputs
 from reslab.experiments.fine_tune import Tuning
 from reslab.experiments.inputs import SmallInputs, inputs_for
@@ -25,6 +27,7 @@ from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.resident import Engine, choose_engine
 from reslab.experiments.scoring import Subject, Tested, score_views, scored
+from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
 from reslab.training.graph import Update, recorded
@@ -33,6 +36,7 @@ from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
 from reslab.training.precision import Resolved, resolve_precision
 from reslab.training.step import Training, train_step
+from reslab.training.together import Together
 from reslab.training.window import Window
 from reslab.transforms.mean_image import MeanImage
 
@@ -49,6 +53,8 @@ class Session:
     recipe: Recipe
     feed: Feed
     precision: Resolved
+    world: World = ALONE
+    tested: Callable[[int, int], None] = unheard  # told how many views of how many have been scored
 
     @property
     def net(self) -> nn.Module:
@@ -59,20 +65,43 @@ class Session:
         """Errors over the last 50 training batches, as the curves show them."""
         return self.training.window.read(self.training.step, self.recipe.batch).count
 
-    def engine(self, asked: str) -> Engine:
-        """How updates are made where ``asked`` is what ``--engine`` says; see `choose_engine`.
+    def engine(self, asked: str, world: World = ALONE) -> Engine:
+        """How updates are made in ``world`` where ``asked`` is what ``--engine`` says; see `choose_engine`.
 
         Of networks that are not reslab's nobody knows whether they can be recorded: ``auto`` does not try.
         """
         resident = isinstance(self.inputs, SmallInputs) and not self.feed.workers
         foreign = asked == "auto" and not isinstance(self.net, ResNet)
-        return choose_engine("eager" if foreign else asked, self.feed.device, resident=resident)
+        alone = resident and world.size == 1
+        return choose_engine("eager" if foreign else asked, self.feed.device, resident=alone)
 
-    def test(self, pictures: Dataset, precision: Resolved = "fp32", asked: str | None = None) -> Tested:
-        """Scores of every picture by the protocol that was ``asked`` for, the usual one by default."""
-        protocol = find_protocol(asked, self.inputs.native)
-        subject = Subject(self.net, self.inputs)
-        return scored(score_views(subject, pictures, protocol, self.feed, precision), pictures, protocol)
+    def join(self, world: World) -> None:
+        """From here on train and test together with the other processes of ``world``, all in the same state.
+
+        Raises:
+            SpecError: a batch cannot be shared by so many.
+        """
+        if world.size > 1:
+            together = Together(self.net, self.recipe.batch, self.recipe.bn_group)
+            self.training.together, self.training.forward = together, together.forward
+            self.world, self.feed = world, replace(self.feed, part=together.part.pictures)
+
+    @property
+    def passes(self) -> int:
+        """Pictures of one pass through the network in training."""
+        part = self.training.together.part
+        return self.recipe.bn_group if part is None else part.passes
+
+    def test(self, pictures: Dataset, precision: Resolved = "fp32", asked: str | None = None) -> Tested | None:
+        """Scores of every picture by the protocol that was ``asked`` for, the usual one by default.
+
+        Of several processes each tests its share; all but the first get None.
+        """
+        protocol, count = find_protocol(asked, self.inputs.native), len(pictures)
+        subject, share = Subject(self.net, self.inputs), self.world.share(count)
+        own = score_views(subject, pictures, protocol, self.feed, precision, share, heard=self.tested)
+        views = self.world.collected(own, count, in_memory)
+        return None if views is None else scored(views, pictures, protocol)
 
 
 def begin(
@@ -122,7 +151,7 @@ class Course(Generic[B]):
 def course(session: Session, pictures: Dataset, engine: Engine) -> Course[Any]:
     """The course of ``session`` on ``pictures``: of batches, or of draws that a recorded update makes into batches."""
     training, recipe, inputs, feed = session.training, session.recipe, session.inputs, session.feed
-    update = partial(train_step, training, group=recipe.bn_group, precision=session.precision)
+    update = partial(train_step, training, group=session.passes, precision=session.precision)
     if engine == "eager":
         return Course(lambda seed, consumed: inputs.training(pictures, recipe, seed, consumed, feed), update)
     assert isinstance(inputs, SmallInputs)
@@ -169,15 +198,23 @@ def _refuse_what_has_no_effect(pictures: Dataset, recipe: Recipe) -> None:
         raise SpecError(f"recipe.augment is for small pictures, and {pictures.name} has photographs")
 
 
-def workers_for(pictures: Dataset, asked: int | None) -> int:
-    """Worker processes where none were asked for: one a core for photographs, at most 16; none for small pictures."""
+def workers_for(pictures: Dataset, asked: int | None, neighbours: int = 1) -> int:
+    """Worker processes where none were asked for: one a core for photographs, at most 16; none for small pictures.
+
+    The cores are shared by ``neighbours``, processes of one command on this machine.
+    """
     if asked is not None:
         return asked
-    return cores() if isinstance(pictures, PhotoFolder) else 0
+    return max(1, cores() // neighbours) if isinstance(pictures, PhotoFolder) else 0
 
 
 def feed_for(
-    pictures: Dataset, device: torch.device, workers: int | None, notify: Notify, notices: Notices | None = None
+    pictures: Dataset,
+    device: torch.device,
+    workers: int | None,
+    notify: Notify,
+    notices: Notices | None = None,
+    neighbours: int = 1,
 ) -> Feed:
     """How batches of ``pictures`` reach ``device``, and who hears what befalls them.
 
@@ -186,7 +223,9 @@ def feed_for(
     """
     check_workers(workers)
     told = notices or Notices(notify)
-    return Feed(device, workers_for(pictures, workers), notify.warned, told.note_replaced, told.note_enlarged)
+    return Feed(
+        device, workers_for(pictures, workers, neighbours), notify.warned, told.note_replaced, told.note_enlarged
+    )
 
 
 def cores() -> int:

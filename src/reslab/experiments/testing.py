@@ -30,7 +30,7 @@ from reslab.experiments.names import describe
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.scoring import Subject, score_views, scored
-from reslab.experiments.session import cores, feed_for
+from reslab.experiments.session import feed_for
 from reslab.experiments.weights import Weights, complete, network_of
 from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet
@@ -151,8 +151,7 @@ class _Test:
             _warn_of_trained(run, source, self.pictures, notify)
         self.folder = out or _folder(weights.place, run, self.pictures, self.kept, self.protocol, self.network.inputs)
         require_writable(self.folder)
-        hands = how.workers if how.workers is not None or world.size == 1 else max(1, cores() // world.neighbours)
-        self.feed = feed_for(self.pictures, place, hands, notify, notices)
+        self.feed = feed_for(self.pictures, place, how.workers, notify, notices, world.neighbours)
         self.notify = notify
 
     def score(self, which: range, allocate: Allocate) -> ViewScores:

@@ -1,7 +1,6 @@
 """The processes that torchrun started for one command, and what they do together."""
 
 import contextlib
-import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import distributed
 
 from reslab.core.errors import EvaluationError, ReslabError, SpecError
+from reslab.core.shares import shares
 from reslab.evaluation.views import ROWS, Allocate, Floats, ViewScores
 
 T = TypeVar("T")
@@ -57,13 +57,19 @@ class World:
             result = work()
         except ReslabError as raised:
             error = raised
-        errors: list[ReslabError | None] = [None] * self.size
-        distributed.all_gather_object(errors, error)
-        if failed := next((one for one in errors if one is not None), None):
+        if failed := next((one for one in self.gathered(error) if one is not None), None):
             if self.first:
                 raise failed
             sys.exit(failed.exit_code)
         return result  # type: ignore[return-value]  # no error: it is work's
+
+    def gathered(self, value: T) -> list[T]:
+        """The ``value`` of every process, in their order; each must have one."""
+        if self.size == 1:
+            return [value]
+        values: list[T] = [value] * self.size
+        distributed.all_gather_object(values, value)
+        return values
 
     def collected(self, own: ViewScores, pictures: int, allocate: Allocate) -> ViewScores | None:
         """In the first process, the scores of all pictures; in the others nothing.
@@ -93,10 +99,7 @@ class World:
         Raises:
             EvaluationError: it is not; the line names ``what`` differs.
         """
-        if self.size == 1:
-            return
-        values: list[object] = [None] * self.size
-        distributed.all_gather_object(values, value)
+        values = self.gathered(value)
         self.agreed(lambda: _require_equal(what, values))
 
     def _receive(self, whole: Floats, own: Floats) -> None:
@@ -111,15 +114,6 @@ class World:
 ALONE: Final = World()
 
 
-def shares(pictures: int, size: int) -> list[range]:
-    """So many pictures in ``size`` parts, one after the other, the first ones larger by at most one."""
-    each, more = divmod(pictures, size)
-    ends = [0]
-    for rank in range(size):
-        ends.append(ends[-1] + each + (rank < more))
-    return [range(start, stop) for start, stop in itertools.pairwise(ends)]
-
-
 def _require_equal(what: str, values: Sequence[object]) -> None:
     if any(value != values[0] for value in values):
         raise EvaluationError(
@@ -129,7 +123,7 @@ def _require_equal(what: str, values: Sequence[object]) -> None:
 
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """The processes that torchrun started, or this one alone; they talk by gloo.
+    """The processes that torchrun started, or this one alone; they talk by gloo, about what lies on GPUs by NCCL.
 
     Raises:
         SpecError: the environment speaks of several processes, but not as torchrun does.
@@ -145,7 +139,8 @@ def joined() -> Iterator[World]:
         raise SpecError(f"WORLD_SIZE is {said['WORLD_SIZE']}, but {lacking} says nothing: start with torchrun")
     if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's own word, where nobody chose
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(said["LOCAL_WORLD_SIZE"])))
-    distributed.init_process_group("gloo", timeout=PATIENCE)
+    on_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
     try:
         yield World(*map(int, said.values()))
     finally:

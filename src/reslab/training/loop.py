@@ -33,7 +33,7 @@ class Watch:
 
     Args:
         record: takes each line of metrics.
-        test: the test error's count, or None where nothing is tested on the way.
+        test: the test error's count, or None where nothing is tested.
         save: keeps a checkpoint.
         save_every: steps between checkpoints.
         stop: the signal that asks for a stop, or None; asked after every step.
@@ -41,7 +41,7 @@ class Watch:
     """
 
     record: Callable[[dict[str, Any]], None] = unheard
-    test: Callable[[], Count] | None = None
+    test: Callable[[], Count | None] = unheard
     save: Callable[[Training], None] = unheard
     save_every: int = field(default=500)
     stop: Callable[[], int | None] = unheard
@@ -86,7 +86,7 @@ def fit(
         training.seconds = time.perf_counter() - begun
         if recorded:
             line = metrics(training, recipe, rate, timed)
-            if watch.test and tested:
+            if tested:
                 line |= with_test(watch.test())
                 training.net.train()
             watch.record(line)
@@ -130,9 +130,9 @@ def metrics(training: Training, recipe: Recipe, rate: float, pace: Pace) -> dict
     }
 
 
-def with_test(count: Count) -> dict[str, Any]:
-    """What a test on the way adds to a line."""
-    return {"test_error": count.error, "test_n": count.n}
+def with_test(count: Count | None) -> dict[str, Any]:
+    """What a test on the way, if there was one, adds to a line."""
+    return {"test_error": count.error, "test_n": count.n} if count else {}
 
 
 def end_warm_up(training: Training, recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from reslab.training.precision import Resolved, autocast
+from reslab.training.together import Alone
 from reslab.training.window import Window
 
 
@@ -24,8 +25,9 @@ class Batch(NamedTuple):
 class Training:
     """All that changes while training, and so all that a checkpoint keeps.
 
-    ``forward`` is the network's forward pass, or a compiled form of it; ``halted`` (float32, a scalar on the device)
-    becomes 1 with the first loss that is not finite, and from then on no update changes a weight.
+    ``forward`` is the network's forward pass, or a compiled form of it; ``together`` joins it with what other processes
+    make of the same batches; ``halted`` (float32, a scalar on the device) becomes 1 with the first loss that is not
+    finite, and from then on no update changes a weight.
     """
 
     net: nn.Module
@@ -34,6 +36,7 @@ class Training:
     step: int = 0
     warm_up_ended: int | None = None
     seconds: float = 0.0  # wall-clock of all sessions together
+    together: Alone = field(default_factory=Alone)
     forward: Callable[[Tensor], Tensor] = field(init=False)
     halted: Tensor = field(init=False)
 
@@ -59,11 +62,13 @@ def gradients(training: Training, batch: Batch, group: int, precision: Resolved)
     """The forward and backward passes of `train_step`; the gradients of the step before are forgotten."""
     training.optimizer.zero_grad(set_to_none=True)
     loss_sum, errors = torch.zeros((), device=batch.labels.device), torch.zeros_like(batch.labels[0])
-    for images, labels in zip(batch.images.split(group), batch.labels.split(group), strict=True):
-        with autocast(images.device, precision):
-            logits = training.forward(images)
-            loss = F.cross_entropy(logits, labels, reduction="sum") / len(batch.labels)
-        loss.backward()
+    passes = list(zip(batch.images.split(group), batch.labels.split(group), strict=True))
+    for number, (images, labels) in enumerate(passes, start=1):
+        with training.together.passing(last=number == len(passes)):
+            with autocast(images.device, precision):
+                logits = training.forward(images)
+                loss = F.cross_entropy(logits, labels, reduction="sum") / training.together.share(len(batch.labels))
+            loss.backward()
         loss_sum += loss.detach()
         errors += (logits.detach().argmax(dim=1) != labels).sum()
-    return loss_sum, errors
+    return training.together.settle(loss_sum, errors)

@@ -6,10 +6,10 @@ from reslab.core.files import require_writable
 from reslab.core.rundir import RunDirectory
 from reslab.data.source import Reading
 from reslab.experiments.environment import choose_device
-from reslab.experiments.execute import source_for, weights_generator
-from reslab.experiments.networks import build
+from reslab.experiments.networks import build, weights_generator
 from reslab.experiments.notify import Notify
 from reslab.experiments.queue.task import Task
+from reslab.experiments.ready import source_for
 from reslab.experiments.session import begin, feed_for
 
 
