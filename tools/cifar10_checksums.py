@@ -15,7 +15,7 @@ import numpy as np
 
 from reslab.data.cifar import CIFAR10, read_layout
 from reslab.data.official import FILE, KEPT, checksums
-from reslab.data.pictures import Split
+from reslab.data.parts import Split
 
 ROOM = Path(__file__).resolve().parents[1] / "src" / "reslab" / "data"
 

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from reslab.core.contract import Contract
-from reslab.core.files import write_json
+from reslab.core.files import sha256_file, write_json
 from reslab.core.protocol import Native, find_protocol
 from reslab.evaluation.store import in_folder
 from reslab.experiments.environment import environment
@@ -41,7 +41,9 @@ def make(folder: Path, pictures: int, classes: int) -> None:
     named = {"network": "random", "weights": "", "precision": "fp32", "split": "val", "command": "", "n": pictures}
     form = {"form": "photographs", "contract": Contract().model_dump(mode="json"), "resample": ""}
     more = {"step": 0, "forced": [], "preprocessing": form, "data": {"name": "random", "digest": ""}}
-    facts = {**named, **more, "classes": list(map(str, range(classes)))}
+    files = ("scores.safetensors", "logits.npy", "probabilities.npy")
+    digests = {name: sha256_file(folder / name) for name in files}
+    facts = {**named, **more, "classes": list(map(str, range(classes))), "sha256": digests}
     write_json(folder / "protocol.json", {**facts, "settings": protocol.model_dump(mode="json")})
 
 

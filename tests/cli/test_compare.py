@@ -44,15 +44,15 @@ def test_two_networks_are_compared_picture_by_picture(reslab: Command, nets: lis
     swapped = answer(reslab("compare", *nets[::-1], "--data", "embedded", "--json"))
     assert (swapped["verdict"], swapped["p_value"]) == ("fails", found["p_value"])
     text = reslab("compare", *nets, "--data", "embedded").stdout
-    assert "cifar-resnet8, width 4 (second) is better than cifar-resnet8, width 4 (first) by " in text
-    assert "(second) has a smaller error than cifar-resnet8, width 4 (first): holds" in text
+    assert "cifar-resnet8, width 4 (60) is better than cifar-resnet8, width 4 (4) by " in text
+    assert "(60) has a smaller error than cifar-resnet8, width 4 (4): holds" in text
     assert "is right on" in text
 
 
 def test_a_network_is_not_separable_from_itself(reslab: Command, nets: list[Path]) -> None:
     found = answer(reslab("compare", nets[0], nets[0], "--data", "embedded", "--json"))
     assert (found["verdict"], found["p_value"], found["difference"]) == ("not separable", 1.0, 0.0)
-    assert "are not separable: 0.00 points" in found["sentence"]
+    assert "(first) and cifar-resnet8, width 4 (second) are not separable: 0.00 points" in found["sentence"]
 
 
 def test_stored_scores_are_compared_and_the_page_shows_the_pictures(
@@ -100,7 +100,7 @@ def test_photographs_are_shown_by_their_paths(reslab: Command, folder_of: Callab
         (("a", "b", "c"), "not of 3"),
         (("a", "b"), "--data says which pictures to test on"),
         (("nowhere", "b", "--data", "embedded"), "nowhere"),
-        (("--from-scores", "nowhere", "b"), "nowhere holds no scores"),
+        (("--from-scores", "nowhere", "b"), "nowhere does not exist"),
         (("--from-scores", "a", "b", "--protocol", "flip"), "takes the place of everything about the test but --data"),
         (("c", "--from-scores", "a", "b"), "not of 3"),
         (("--from-scores", "a", "b", "--page", "x.html"), "--page shows pictures: --data says where they are"),

@@ -1,5 +1,6 @@
 """``reslab evaluate`` as a user runs it: protocols, stored scores, ensembles."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -147,7 +148,7 @@ def test_a_preset_of_six_names_the_member_that_is_missing(reslab: Command, folde
 def test_a_preset_takes_its_members_in_its_own_order(reslab: Command, folders: list[Path], tmp_path: Path) -> None:
     names = [f"cifar-resnet{depth}" for depth in (1202, 44, 20, 56, 110, 32)]
     places = [
-        changed(folders[number % 3], tmp_path / name, lambda facts, name=name: facts.update(network=name))
+        changed(folders[number % 3], tmp_path / name, lambda facts, name=name: facts.update(network=name, weights=name))
         for number, name in enumerate(names)
     ]
     found = answer(reslab("evaluate", "--from-scores", folders[0], *places, "--ensemble", "cifar-six", "--json"))
@@ -161,6 +162,8 @@ def test_a_preset_takes_its_members_in_its_own_order(reslab: Command, folders: l
         (("--pairs",), "--pairs and --greedy are about several networks"),
         (("--ensemble", "seven"), "unknown ensemble 'seven'"),
         (("--member-weights", 1, 2), "2 weights for 1 network"),
+        (("--member-weights", -1), "weights must be finite, none negative"),
+        (("--scales", 300), "no scores at shorter side 300; there are some at 28"),
         (("--server-file", "out.txt"), "go together"),
         (("--server-file", "out.txt", "--server-classes", "nowhere"), "cannot read nowhere"),
     ],
@@ -256,10 +259,28 @@ def cut_short(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:1000])
 
 
+def stamp(folder: Path) -> None:
+    """Make ``protocol.json`` speak of the files as they are."""
+    facts = json.loads((folder / "protocol.json").read_text())
+    facts["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in facts["sha256"]}
+    (folder / "protocol.json").write_text(json.dumps(facts))
+
+
 def not_finite(folder: Path) -> None:
     array = np.load(folder / "probabilities.npy")
     array[7, 1, 3] = np.nan
     np.save(folder / "probabilities.npy", array)
+    stamp(folder)
+
+
+def other_bytes(folder: Path) -> None:
+    array = np.load(folder / "probabilities.npy")
+    np.save(folder / "probabilities.npy", array[::-1])
+
+
+def turned_labels(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "scores.safetensors")
+    safetensors.torch.save_file({**tensors, "labels": tensors["labels"].flip(0)}, folder / "scores.safetensors")
 
 
 def fewer(folder: Path) -> None:
@@ -274,15 +295,54 @@ def other_labels(folder: Path) -> None:
     safetensors.torch.save_file(tensors, folder / "scores.safetensors")
 
 
+def test_answers_are_not_written_over_a_folder(reslab: Command, nets: list[Path], tmp_path: Path) -> None:
+    words = ("--server-file", tmp_path, "--server-classes", "nowhere")
+    assert f"cannot write {tmp_path}: it is a directory" in mistake(reslab("evaluate", nets[0], *WORDS, *words), 1)
+
+
+def test_scores_in_a_run_are_named(reslab: Command, nets: list[Path]) -> None:
+    answer(reslab("evaluate", nets[0], *WORDS, "--json"))
+    line = mistake(reslab("evaluate", "--from-scores", nets[0]), 1)
+    assert f"holds no scores: there is no protocol.json; there are some in {nets[0] / 'scores' / 'single-val'}" in line
+
+
+def test_runs_of_one_network_are_told_apart_and_none_counts_twice(reslab: Command, folders: list[Path]) -> None:
+    text = reslab("evaluate", "--from-scores", *folders, "--pairs", "--greedy").stdout
+    assert all(text.count(f"cifar-resnet8, width 4 (seed{seed})") >= 3 for seed in range(3))
+    assert all(f"  scores: {folder}\n" in text for folder in folders)
+    line = mistake(reslab("evaluate", "--from-scores", *folders, folders[1]))
+    assert line.endswith(f"{folders[1]} is of weights that are given twice: see --member-weights")
+
+
+def test_a_protocol_is_not_called_what_another_is(reslab: Command, nets: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "flip.TOML").write_text("shorter_sides = [32]\n")
+    line = mistake(reslab("evaluate", nets[0], *WORDS, "--protocol", tmp_path / "flip.TOML"))
+    assert line.endswith("flip.TOML is not flip, which it is called: give it another name")
+
+
+def test_what_differs_between_two_protocols_of_one_name_is_said(
+    reslab: Command, nets: list[Path], tmp_path: Path
+) -> None:
+    for number, side in enumerate((30, 32)):
+        (tmp_path / str(number)).mkdir()
+        protocol, out = tmp_path / str(number) / "p.toml", tmp_path / f"scores{number}"
+        protocol.write_text(f"shorter_sides = [{side}]\n")
+        answer(reslab("evaluate", nets[number], *WORDS, "--protocol", protocol, "--out", out, "--json"))
+    line = mistake(reslab("evaluate", "--from-scores", tmp_path / "scores0", tmp_path / "scores1"))
+    assert "were tested by p and p, whose shorter_sides differ: test them alike" in line
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (no_scores, "holds no scores: there is no protocol.json"),
+        (no_scores, "copy does not exist"),
         (without("protocol.json"), "holds no scores: there is no protocol.json"),
         (without("logits.npy"), "cannot read the scores in"),
         (without("scores.safetensors"), "cannot read the scores in"),
         (cut_short, "cannot read the scores in"),
         (not_finite, "are not finite"),
+        (other_bytes, "probabilities.npy is damaged: its sha256 differs from that in protocol.json"),
+        (turned_labels, "scores.safetensors is damaged: its sha256 differs"),
         (fewer, "are damaged"),
         (other_labels, "are damaged"),
     ],
@@ -363,6 +423,7 @@ def test_the_test_servers_file_has_five_answers_a_picture_in_its_own_numbers(
         np.save(folder / f"{name}.npy", scores)
     tensors = {"probabilities": torch.from_numpy(scores.mean(1)), "labels": torch.arange(6)}
     safetensors.torch.save_file(tensors, folder / "scores.safetensors")
+    stamp(folder)
     names = ("b/3.jpg", "b/4.jpg", "c/1.jpg", "c/6.jpg", "d/2.jpg", "d/5.jpg")
     block = np.frombuffer("".join(names).encode(), np.uint8)
     whole = np.zeros(6, np.int64)

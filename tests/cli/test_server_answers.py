@@ -69,6 +69,8 @@ def test_pictures_without_labels_are_answered_by_an_ensemble(
     assert (found["n"], found["protocol"], found["server_file"]) == (7, "ten-crop", str(tmp_path / "out.txt"))
     assert not {"hits", "error", "interval"} & found.keys()
     stored = [read_stored(tmp_path / "scores" / f"{number}-net{number - 1}") for number in (1, 2)]
+    command = f"reslab evaluate {nets[0]} --data {pictures} --protocol ten-crop --out {stored[0].folder}"
+    assert found["members"][0]["command"] == f"{command} --server-file {tmp_path / 'out.txt'} --server-classes {order}"
     assert [one.labels.tolist() for one in stored] == [[-1] * 7] * 2
     assert [one.facts["hits"] for one in stored] == [None, None]
     mean = torch.from_numpy(sum(one.views.probabilities[:, 0].astype("f8") for one in stored)).float()
@@ -77,7 +79,7 @@ def test_pictures_without_labels_are_answered_by_an_ensemble(
 
     again = [one.folder for one in stored]
     text = reslab("evaluate", "--from-scores", *again, *serve).stdout
-    assert "resnet18, width 4 + resnet18, width 4, ten-crop, fp32: n=7 without labels" in text
+    assert "resnet18, width 4 (1-net0) + resnet18, width 4 (2-net1), ten-crop, fp32: n=7 without labels" in text
     assert f"answers: {tmp_path / 'out.txt'}" in text
     assert "without labels: nothing to count, see --server-file" in mistake(reslab("evaluate", "--from-scores", *again))
     assert "without labels: nothing to count" in mistake(reslab("compare", "--from-scores", *again))

@@ -16,7 +16,7 @@ import torch
 from reslab.core.errors import DataError
 from reslab.data import embedded as room
 from reslab.data.embedded import embedded
-from reslab.data.pictures import Split
+from reslab.data.parts import Split
 
 FOLDER = Path(room.__file__).parent
 ARCHIVE = FOLDER / "fashion-mnist.zip"

@@ -21,8 +21,8 @@ from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Photographs
 from reslab.data.index import Index
 from reslab.data.loader import CropBatch
+from reslab.data.parts import Part
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part
 from reslab.data.sharded import find_shards, store_at
 from reslab.data.shards import INDEX, Shards, read_shards
 from reslab.data.source import PictureFolder, Reading, find_data

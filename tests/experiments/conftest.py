@@ -10,7 +10,8 @@ import torch
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 from reslab.data.source import SmallPictures
 from reslab.experiments.execute import execute
 from reslab.experiments.job import Job, Outcome

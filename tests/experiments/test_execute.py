@@ -16,7 +16,8 @@ from reslab.core.experiment import Experiment
 from reslab.core.files import sha256_file
 from reslab.core.protocol import Native, find_protocol
 from reslab.core.rundir import RunDirectory
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 from reslab.data.source import SmallPictures
 from reslab.evaluation.scores import read_scores
 from reslab.experiments import environment, execute

@@ -14,8 +14,8 @@ from reslab.core.contract import Contract
 from reslab.core.errors import DataError, PictureError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.rundir import RunDirectory
+from reslab.data.parts import Part
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part
 from reslab.evaluation.scores import read_scores
 from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify

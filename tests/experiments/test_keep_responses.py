@@ -7,7 +7,8 @@ import pytest
 
 from reslab.core.errors import DataError, RunError
 from reslab.core.rundir import RunDirectory
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 from reslab.data.source import SmallPictures
 from reslab.experiments.job import Outcome
 from reslab.experiments.responses import keep_responses

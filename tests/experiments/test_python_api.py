@@ -7,7 +7,8 @@ from torch import nn
 
 import reslab
 from reslab.core.errors import DataError, SpecError
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 
 RECIPE = reslab.Recipe(steps=6, batch=20, bn_group=10, precision="fp32", log_every=2, evaluate_every=3)
 

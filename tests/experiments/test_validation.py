@@ -9,7 +9,8 @@ import torch
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.core.protocol import find_protocol
-from reslab.data.pictures import Pictures, Split, set_aside
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures, set_aside
 from reslab.experiments.feed import Feed
 from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify

@@ -8,7 +8,7 @@ from reslab.cli.evaluate import MixFlags, TestFlags, mix_of, require_testable, s
 from reslab.cli.flags import HeldFlags
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.core.errors import SpecError
-from reslab.core.files import require_writable
+from reslab.core.files import require_file
 from reslab.core.imagenet import title_of
 from reslab.core.text import printable
 from reslab.core.units import counted, percent
@@ -59,10 +59,10 @@ def compare(
     if from_scores and page is None and asked.data is not None:
         raise SpecError("--data has no effect here: it says where a --page finds the pictures")
     if page is not None:
-        require_writable(page.parent)
+        require_file(page)
     require_testable(networks, from_scores, asked)
     with joined() as world:
-        first, second = from_scores or scores_of(networks, asked, held or HeldFlags(), world)
+        first, second = from_scores or scores_of(networks, asked, held or HeldFlags(), mixed, world)
         if not world.first:
             return
     found = compared(read_stored(first), read_stored(second), mix_of(mixed))

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from reslab.cli.output import print_table, stdout
 from reslab.core.errors import SpecError
+from reslab.core.files import require_file
 from reslab.core.units import counted
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class EnsembleFlags:
             SpecError: they cannot, or the flags do not go together.
             DataError: the server's classes cannot be read.
         """
+        from reslab.evaluation.ensembles import shares_of
         from reslab.experiments.ensembles import require_preset, server_order
 
         if (self.server_file is None) != (self.server_classes is None):
@@ -56,8 +58,19 @@ class EnsembleFlags:
             require_preset(self.ensemble)
         elif self.member_weights and len(self.member_weights) != networks:
             raise SpecError(f"{counted(len(self.member_weights), 'weight')} for {counted(networks, 'network')}")
+        if self.ensemble is None:
+            shares_of(networks, self.member_weights)
+        if self.server_file is not None:
+            require_file(self.server_file)
         if self.server_classes is not None:
             server_order(self.server_classes)
+
+    @property
+    def server(self) -> tuple[Path, Path] | None:
+        """The file of answers, and that of the server's classes."""
+        return (
+            None if self.server_file is None or self.server_classes is None else (self.server_file, self.server_classes)
+        )
 
     def of(self, stored: "list[Stored]") -> "list[Stored]":
         """The members among ``stored``.
@@ -78,8 +91,9 @@ class EnsembleFlags:
             StorageError: the server's file cannot be written.
         """
         from reslab.experiments.ensembles import greedy_json, greedy_of, pairs_json, pairs_of
+        from reslab.experiments.stored import titles
 
-        names = [one.stored.network for one in found.members]
+        names = titles([one.stored for one in found.members])
         said: dict[str, Any] = {}
         if self.pairs:
             pairs = pairs_of(found.members)
@@ -97,7 +111,10 @@ class EnsembleFlags:
             if not quiet:
                 _print_greedy([names[number] for number in choice.chosen], choice.chosen_on, choice.judged_on)
                 _print_others(choice.all_members, choice.best_single)
-        return {**said, **self.serve([one.stored for one in found.members], found.scores)}
+        served = self.serve([one.stored for one in found.members], found.scores)
+        if served and not quiet:
+            stdout().print(f"answers: {self.server_file}", soft_wrap=True)
+        return {**said, **served}
 
     def answer(self, stored: "list[Stored]", how: "Mix", *, quiet: bool) -> dict[str, Any]:
         """Write the server's file of pictures without labels, say so unless ``quiet``, and describe it for ``--json``.
@@ -107,14 +124,14 @@ class EnsembleFlags:
             DataError: the server's classes cannot be read, or the scores are not of the same pictures.
             StorageError: the server's file cannot be written.
         """
-        from reslab.experiments.stored import blend
+        from reslab.experiments.stored import blend, titles
 
         if self.pairs or self.greedy:
             raise SpecError("--pairs and --greedy count right answers; these pictures have no labels")
         whole = blend(stored, how)
         said = self.serve(stored, whole.scores)
         if not quiet:
-            names = " + ".join(one.network for one in stored)
+            names = " + ".join(titles(stored))
             stdout().print(f"{names}, {whole.protocol.name}, {whole.precision}: n={len(whole.scores):,} without labels")
             stdout().print(f"  views: {whole.protocol.sentence}\n  answers: {self.server_file}", soft_wrap=True)
         return {
@@ -137,10 +154,11 @@ class EnsembleFlags:
         """
         from reslab.experiments.ensembles import server_order, write_for_server
 
-        if self.server_file is None or self.server_classes is None:
+        if self.server is None:
             return {}
-        write_for_server(stored[0], scores, server_order(self.server_classes), self.server_file)
-        return {"server_file": str(self.server_file)}
+        file, classes = self.server
+        write_for_server(stored[0], scores, server_order(classes), file)
+        return {"server_file": str(file)}
 
 
 def _print_greedy(chosen: list[str], chosen_on: "Count", judged_on: "Count") -> None:

@@ -93,9 +93,7 @@ def evaluate(
     also.check(len(from_scores or weights))
     require_testable(weights, from_scores, test)
     with joined() as world:
-        folders = from_scores or scores_of(
-            weights, test or TestFlags(), held or HeldFlags(), world, unlabelled=also.server_file is not None
-        )
+        folders = from_scores or scores_of(weights, test or TestFlags(), held or HeldFlags(), mixed, world, also.server)
         if not world.first:
             return
     stored, how = also.of([read_stored(folder) for folder in folders]), mix_of(mixed, also.member_weights)
@@ -113,15 +111,21 @@ def evaluate(
 
 
 def scores_of(
-    weights: tuple[Path, ...], test: TestFlags, held: HeldFlags, world: "World", *, unlabelled: bool = False
+    weights: tuple[Path, ...],
+    test: TestFlags,
+    held: HeldFlags,
+    mixed: MixFlags | None,
+    world: "World",
+    server: tuple[Path, Path] | None = None,
 ) -> list[Path]:
-    """Test each network and return the folders of the scores; pictures may be ``unlabelled``."""
+    """Test each network and return the folders of the scores; for a test ``server`` pictures need no labels."""
     from reslab.experiments.notify import Notify
     from reslab.experiments.testing import Testing, evaluate_weights
     from reslab.experiments.weights import read_weights
 
     assert test.data is not None
-    how = Testing(test.data, test.protocol, test.split, test.precision, test.device, test.workers, unlabelled)
+    said = test.data, test.protocol, test.split, test.precision, test.device, test.workers
+    how = Testing(*said, mix_of(mixed).scales, server)
     heard, folders = progress() if world.first else Notify(), []
     for number, place in enumerate(weights, start=1):
         taken = world.agreed(partial(lambda where: held.held(read_weights(where, heard.warned)), place))
@@ -183,11 +187,14 @@ def _answers_of(found: "Mixed") -> dict[str, Any]:
 
 
 def _print(found: "Mixed") -> None:
+    from reslab.experiments.stored import titles
+
     for one in found.members:
         for conflict in one.stored.facts["forced"]:
             stdout().print(f"forced: {one.stored.network} has {conflict}", soft_wrap=True)
     if len(found.members) > 1:
-        rows = [(one.stored.network, *_numbers(one.evaluation)) for one in found.members]
+        names = titles([one.stored for one in found.members])
+        rows = [(name, *_numbers(one.evaluation)) for name, one in zip(names, found.members, strict=True)]
         print_table(("network", "error %", "95 % interval", "top-5 error %", "n"), rows)
         spread, n = found.spread(), len(found.members)
         if len({one.stored.network for one in found.members}) == 1:
@@ -213,8 +220,12 @@ def _print_one(name: str, found: "Mixed") -> None:
     pictures = "".join(f"  pictures: {one}\n" for one in dict.fromkeys(one.stored.preparation for one in found.members))
     stdout().print(
         f"{name}, {tested.protocol.name}, {tested.precision}: error {error} % (95 % interval {interval}, n={n}),"
-        f" top-5 error {top5} %\n  views: {tested.protocol.sentence}\n{pictures}"
+        f" top-5 error {top5} %\n  views: {tested.protocol.sentence}\n{pictures}",
+        end="",
     )
+    for one in found.members:
+        stdout().print(f"  scores: {one.stored.folder}", soft_wrap=True)
+    stdout().print()
 
 
 def _numbers(tested: "Evaluation") -> tuple[str, str, str, str]:

@@ -185,6 +185,17 @@ def require_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=there).close()
 
 
+def require_file(path: Path) -> None:
+    """Find out whether a file can be written to ``path``.
+
+    Raises:
+        StorageError: a folder is there, or what is above it takes no files.
+    """
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a directory")
+    require_writable(path.parent)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` atomically: a reader, or a crash, meets the old file or the new one.
 

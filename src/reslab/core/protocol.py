@@ -1,5 +1,6 @@
 """Testing protocols as data: which views of a picture are scored, and what is averaged (section 3.4)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -70,6 +71,16 @@ class Protocol(Spec):
     def views(self) -> int:
         """Views of a picture at each shorter side."""
         return (1 if self.dense else PLACES[self.places]) * (2 if self.mirror else 1)
+
+    def require_sides(self, sides: Sequence[int]) -> None:
+        """Find out whether there are views at each of these shorter sides.
+
+        Raises:
+            SpecError: there are none at one of them.
+        """
+        if unknown_sides := [side for side in sides if side not in self.shorter_sides]:
+            known = ", ".join(self.groups)
+            raise SpecError(f"no scores at shorter side {unknown_sides[0]}; there are some at {known}")
 
     @property
     def sentence(self) -> str:
@@ -142,7 +153,10 @@ def find_protocol(asked: str | None, native: Native) -> Protocol:
     name = native.usual if asked is None else asked
     if found := preset(name, native):
         return found
-    if not name.endswith(".toml"):
+    if Path(name).suffix.lower() != ".toml":
         raise SpecError(f"{unknown('protocol', name, _presets(native))}; or give a TOML file")
     base = {**_presets(native)[CENTRE], "name": Path(name).stem}
-    return Protocol.parse(overlay(base, read_toml(Path(name))), name)
+    found = Protocol.parse(overlay(base, read_toml(Path(name))), name)
+    if (known := preset(found.name, native)) and known != found:
+        raise SpecError(f"{name} is not {found.name}, which it is called: give it another name")
+    return found

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from reslab.core.errors import DataError
 from reslab.data.official import copy_note
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 
 PIXELS = 3 * 32 * 32
 

@@ -14,8 +14,8 @@ from reslab.core.errors import DataError
 from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.index import UNKNOWN, Index
+from reslab.data.parts import Part
 from reslab.data.picture_file import SUFFIXES
-from reslab.data.pictures import Part
 
 Found = Callable[[int], None]
 REPORT_EVERY: Final = 10_000  # pictures between two words about progress

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reslab.core.errors import DataError
-from reslab.data.pictures import Part, Pictures
+from reslab.data.parts import Part
+from reslab.data.pictures import Pictures
 
 FILE: Final = "cifar10_pictures.bin"
 SHA256: Final = "848e3c25199075ef538e3f0c5a422323650d2cfe3a1e33db19363b54cd0b575d"  # of it

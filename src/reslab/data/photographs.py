@@ -18,8 +18,8 @@ from reslab.core.text import printable
 from reslab.data import chance
 from reslab.data.decode import decode
 from reslab.data.index import Index
+from reslab.data.parts import Part
 from reslab.data.picture_file import Header, read_header, read_picture
-from reslab.data.pictures import Part
 from reslab.data.pool import At, Buffer
 from reslab.data.store import Store
 from reslab.transforms.colour import colours

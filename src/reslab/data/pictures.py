@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,9 +10,7 @@ from torch import Tensor
 
 from reslab.core.errors import DataError
 from reslab.data import chance
-
-Split = Literal["train", "val"]
-Part = Literal["train", "val", "all"]
+from reslab.data.parts import Part
 
 
 @dataclass(frozen=True, eq=False)

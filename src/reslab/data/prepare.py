@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from reslab.core.errors import DataError
 from reslab.core.files import require_writable, write_text
@@ -17,14 +17,12 @@ from reslab.core.units import bytes_text
 from reslab.data.archive import Limits, Member, Tar
 from reslab.data.devkit import MAX_CLASSES, Devkit, read_devkit
 from reslab.data.folder import common_classes
+from reslab.data.parts import Split
 from reslab.data.picture_file import MAX_BYTES
 from reslab.data.prepared import Half, Origin, Prepared, origin_of, read_prepared, write_prepared
 from reslab.data.unpack import Picture, Unpacking, forget
 
-if TYPE_CHECKING:
-    from reslab.data.pictures import Split  # torch comes with it, which nothing here needs
-
-OFFICIAL: Final[dict["Split", int]] = {
+OFFICIAL: Final[dict[Split, int]] = {
     "train": 1_281_167,
     "val": 50_000,
 }  # pictures of 1,000 classes (section 4.1: 1.28 million and 50k)
@@ -36,7 +34,7 @@ VAL: Final = Limits(members=OFFICIAL["val"], size=MAX_BYTES, total=MAX_TOTAL)
 CLASS_ARCHIVE: Final = re.compile(r"n[0-9]{8}\.tar")
 VAL_PICTURE: Final = re.compile(r"ILSVRC2012_val_[0-9]{8}\.JPEG")
 
-Moved = Callable[["Split", int, int], None]
+Moved = Callable[[Split, int, int], None]
 Group = tuple[Tar, list[Picture]]
 
 
@@ -52,7 +50,7 @@ class Sources(NamedTuple):
 class _Plan:
     """A half that is asked for: its archive, whose outer headers are checked, and its pictures in groups."""
 
-    half: "Split"
+    half: Split
     origin: Origin
     tar: Tar
     classes: frozenset[str]
@@ -221,7 +219,7 @@ def _compare(out: Path, warn: Callable[[str], None]) -> None:
         warn(f"{error}; reslab reads both only where they have the same")
 
 
-def size_text(half: "Split", there: Half) -> str:
+def size_text(half: Split, there: Half) -> str:
     """A half for people, beside the official numbers where it is no copy of the official one."""
     whole = (there.classes, there.pictures) == (MAX_CLASSES, OFFICIAL[half])
     official = "as published" if whole else f"published: {MAX_CLASSES:,} classes, {OFFICIAL[half]:,} pictures"

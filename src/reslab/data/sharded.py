@@ -11,8 +11,8 @@ from reslab.core.experiment import DataName, Photographs
 from reslab.core.text import printable
 from reslab.data.folder import divided
 from reslab.data.index import Index
+from reslab.data.parts import Part
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part
 from reslab.data.remote import RemoteFiles
 from reslab.data.shards import INDEX, PACKING, Shards, joined, read_shards
 from reslab.data.store import Files, FolderStore, LocalFiles, ShardStore, Store

@@ -17,8 +17,9 @@ from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
 from reslab.data.folder import Found, class_folders, common_classes, divided, scan
 from reslab.data.index import Index, read_index
+from reslab.data.parts import Part, Split
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part, Pictures, Split
+from reslab.data.pictures import Pictures
 from reslab.data.sharded import HALVES, find_shards
 from reslab.data.store import FolderStore
 

@@ -7,8 +7,8 @@ from reslab.core.errors import DataError
 from reslab.core.experiment import DataName
 from reslab.core.text import printable
 from reslab.data.folder import is_unlabelled, scan_unlabelled
+from reslab.data.parts import Part
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part
 from reslab.data.source import Reading, Source, find_data
 from reslab.data.store import FolderStore
 

@@ -6,17 +6,15 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from reslab.core.errors import DataError, PictureError
 from reslab.core.files import PARTIAL, storing, write_text
 from reslab.core.text import printable
 from reslab.data.archive import Member, Tar
+from reslab.data.parts import Split
 from reslab.data.picture_file import Header, read_header
 from reslab.data.prepared import Odd, Origin
-
-if TYPE_CHECKING:
-    from reslab.data.pictures import Split
 
 INKS: Final = ("CMYK", "YCCK")
 
@@ -28,7 +26,7 @@ class Picture(NamedTuple):
     member: Member
 
 
-def forget(out: Path, half: "Split") -> None:
+def forget(out: Path, half: Split) -> None:
     """Remove the journals of a half that is whole."""
     for journal in out.glob(f".prepare-{half}-*.jsonl"):
         journal.unlink(missing_ok=True)
@@ -51,7 +49,7 @@ class Unpacking:
         origin: the archive that all of it is from.
     """
 
-    def __init__(self, out: Path, half: "Split", origin: Origin) -> None:
+    def __init__(self, out: Path, half: Split, origin: Origin) -> None:
         self.out, self.half, self.end = out, half, origin.bytes
         self.journal = out / f".prepare-{half}-{origin.ends[:16]}.jsonl"
         self.partial = out / f"{PARTIAL}{half}"

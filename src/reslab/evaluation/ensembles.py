@@ -73,7 +73,7 @@ def average(members: Sequence[Member], weights: Sequence[float] | None = None) -
         SpecError: the members or the weights cannot be averaged.
     """
     n, classes = _shape(members)
-    shares = _shares(len(members), weights)
+    shares = shares_of(len(members), weights)
     mean = np.empty((n, classes), np.float32)
     for rows in _blocks(np.arange(n), classes):
         mean[rows] = _mean(members, rows, shares)
@@ -146,7 +146,7 @@ def _count(members: Sequence[Member], labels: Integers, places: Integers) -> Cou
 
 def _answers(members: Sequence[Member], places: Integers) -> Integers:
     """The most probable class under the members' plain average, the lower one of equals, at ``places``."""
-    shares = _shares(len(members), None)
+    shares = shares_of(len(members), None)
     blocks = _blocks(places, members[0].shape[1])
     return np.concatenate([_mean(members, rows, shares).argmax(axis=1) for rows in blocks])
 
@@ -163,8 +163,12 @@ def _blocks(places: Integers, classes: int) -> Iterator[Integers]:
     return (places[start : start + rows] for start in range(0, len(places), rows))
 
 
-def _shares(members: int, weights: Sequence[float] | None) -> NDArray[np.float64]:
-    """The weights, scaled to add up to one."""
+def shares_of(members: int, weights: Sequence[float] | None) -> NDArray[np.float64]:
+    """The weights of so many members, scaled to add up to one.
+
+    Raises:
+        SpecError: they cannot be weights.
+    """
     given = np.ones(members) if weights is None else np.asarray(weights, np.float64)
     if len(given) != members:
         raise SpecError(f"{len(given)} weights were given for {members} members")

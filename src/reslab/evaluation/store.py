@@ -15,11 +15,16 @@ from reslab.evaluation.views import Allocate, Floats, ViewScores
 ARRAYS: Final = ("logits", "probabilities")
 
 
+def file_of(array: str) -> str:
+    """The name of an array's file."""
+    return f"{array}.npy"
+
+
 def in_folder(folder: Path) -> Allocate:
     """Room in files of ``folder``, which grow no memory: ``logits.npy`` and ``probabilities.npy``."""
 
     def allocate(name: str, shape: tuple[int, ...]) -> Floats:
-        file = folder / f"{name}.npy"
+        file = folder / file_of(name)
         with storing(file, 4 * math.prod(shape)):
             room: Floats = np.lib.format.open_memmap(file, "w+", np.float32, shape)
             if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a signal when the scores are written
@@ -33,7 +38,7 @@ def in_folder(folder: Path) -> Allocate:
 def store_views(scores: ViewScores, folder: Path) -> None:
     """Make sure that ``folder`` holds ``scores``."""
     for name in ARRAYS:
-        array, file = getattr(scores, name), folder / f"{name}.npy"
+        array, file = getattr(scores, name), folder / file_of(name)
         if isinstance(array, np.memmap) and array.filename is not None and Path(array.filename) == file.resolve():
             array.flush()
         else:
@@ -47,7 +52,7 @@ def read_views(folder: Path) -> ViewScores:
     Raises:
         EvaluationError: there are none, or they are damaged.
     """
-    arrays = [_read(folder / f"{name}.npy") for name in ARRAYS]
+    arrays = [_read(folder / file_of(name)) for name in ARRAYS]
     if arrays[0].shape != arrays[1].shape:
         raise EvaluationError(f"the scores in {folder} are damaged: {arrays[0].shape} logits, {arrays[1].shape} others")
     return ViewScores(*arrays)

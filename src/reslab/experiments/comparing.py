@@ -15,7 +15,7 @@ from reslab.data.source import Dataset, Reading, find_data
 from reslab.evaluation.paired import Paired, paired
 from reslab.experiments.keep import PICTURES
 from reslab.experiments.mistakes import small_thumbnail, thumbnail_of
-from reslab.experiments.stored import Member, Mix, Stored, mix, require_same_pictures
+from reslab.experiments.stored import Member, Mix, Stored, mix, require_same_pictures, titles
 
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -50,7 +50,7 @@ class Compared:
     def names(self) -> tuple[str, str]:
         """What the two are called: networks, and protocols where those differ; else which is which."""
         both = (self.first, self.second)
-        first, second = (one.stored.network for one in both)
+        first, second = titles([one.stored for one in both])
         if self.first.evaluation.protocol != self.second.evaluation.protocol:
             first, second = (f"{one.stored.network}, {one.evaluation.protocol.name}" for one in both)
         return (first, second) if first != second else (f"{first} (first)", f"{second} (second)")

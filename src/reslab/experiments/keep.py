@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from reslab.core.errors import PictureError
-from reslab.core.files import write_json
+from reslab.core.files import sha256_file, write_json
 from reslab.core.rundir import RunDirectory
 from reslab.data.photographs import PhotoFolder
 from reslab.data.source import Dataset
 from reslab.evaluation.scores import SCORES
-from reslab.evaluation.store import ARRAYS, store_views
+from reslab.evaluation.store import ARRAYS, file_of, store_views
 from reslab.experiments.mistakes import MISTAKES, keep_mistakes
 from reslab.experiments.scoring import Tested
 
 INDICES: Final = "pictures"  # the folder of a run's indices
 FACTS: Final = "protocol.json"  # of a folder of scores; it is there when the others are whole
 PICTURES: Final = "pictures.safetensors"  # of photographs, which they were
-SCORE_FILES: Final = (FACTS, SCORES, *(f"{name}.npy" for name in ARRAYS), PICTURES, MISTAKES)
+SCORE_FILES: Final = (FACTS, SCORES, *map(file_of, ARRAYS), PICTURES, MISTAKES)
 
 
 def keep_indices(run: RunDirectory, *sets: Dataset, anew: bool) -> None:
@@ -85,5 +85,6 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
         "data": {"name": pictures.name, "digest": pictures.digest},
         "n": len(test.scores),
         "hits": test.scores.count().hits if test.scores.labelled else None,
+        "sha256": {name: sha256_file(folder / name) for name in (SCORES, *map(file_of, ARRAYS))},
     }
     write_json(folder / FACTS, facts)

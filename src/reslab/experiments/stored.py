@@ -10,23 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reslab.core.errors import DataError, EvaluationError, ReslabError, SpecError
+from reslab.core.errors import DataError, EvaluationError, SpecError
+from reslab.core.files import sha256_file
 from reslab.core.protocol import Average, Protocol
 from reslab.core.rundir import Record, read_record
 from reslab.core.text import few, printable
 from reslab.evaluation.ensembles import average as averaged
 from reslab.evaluation.result import Evaluation, summarise
-from reslab.evaluation.scores import Scores, is_labelled, read_scores
-from reslab.evaluation.store import read_views
+from reslab.evaluation.scores import SCORES, Scores, is_labelled, read_scores
+from reslab.evaluation.store import file_of, read_views
 from reslab.evaluation.views import Floats, ViewScores, as_scores
 from reslab.experiments.keep import FACTS
 
+OWNERS: Final = ("spec.json", "manifest.json")  # of which a run or imported weights have one
 KINDS: Final[dict[str, type]] = {
     **dict.fromkeys(("network", "weights", "precision", "split", "command"), str),
     "step": int,
-    "preprocessing": dict,
+    **dict.fromkeys(("preprocessing", "data", "sha256"), dict),
     "forced": list,
-    "data": dict,
 }
 
 
@@ -45,6 +46,13 @@ class Stored:
     def network(self) -> str:
         """Its name, with the choices that are not its default."""
         return str(self.facts["network"])
+
+    @property
+    def source(self) -> str:
+        """What its scores lie in: a run, imported weights, or the folder itself."""
+        place, above = self.folder.resolve(), self.folder.resolve().parent
+        owned = above.name == "scores" and any((above.parent / name).exists() for name in OWNERS)
+        return printable(above.parent.name if owned else place.name)
 
     @property
     def labelled(self) -> bool:
@@ -67,6 +75,29 @@ class Stored:
         scale = "" if set(contract["std"]) == {1.0} else f", divided by {_listed(contract['std'])}"
         image = "a mean image, on average " if contract.get("mean_image") else ""
         return f"{contract['order']} minus {image}{_listed(contract['mean'])}{scale}; {form['resample']}"
+
+    def mean(self, average: Average, groups: Sequence[int]) -> Floats:
+        """See `ViewScores.mean`; the file is verified first.
+
+        Raises:
+            EvaluationError: its bytes are not those that were kept, or a score is not finite.
+        """
+        self.verify(file_of(average))
+        mean = self.views.mean(average, groups)
+        if not np.isfinite(mean).all():
+            raise EvaluationError(f"the scores in {printable(str(self.folder))} are not finite")
+        return mean
+
+    def verify(self, name: str) -> None:
+        """Find out whether a file has the bytes that were kept.
+
+        Raises:
+            EvaluationError: it has not.
+        """
+        known = self.facts["sha256"].get(name)
+        if known != sha256_file(self.folder / name):
+            where = printable(str(self.folder / name))
+            raise EvaluationError(f"{where} is damaged: its sha256 differs from that in {FACTS}")
 
     def provenance(self) -> Record:
         """Where the scores come from, for ``--json``."""
@@ -125,6 +156,12 @@ class Mixed:
         return {"mean": statistics.mean(errors), "std": std, "n": len(errors)}
 
 
+def titles(stored: Sequence[Stored]) -> list[str]:
+    """What each test is of: its network, with where it comes from where several are of one network."""
+    sources = {one.network: {other.source for other in stored if other.network == one.network} for one in stored}
+    return [f"{one.network} ({one.source})" if len(sources[one.network]) > 1 else one.network for one in stored]
+
+
 def read_stored(folder: Path) -> Stored:
     """The scores in ``folder``.
 
@@ -132,9 +169,9 @@ def read_stored(folder: Path) -> Stored:
         EvaluationError: there are none, or they are damaged.
     """
     if not (folder / FACTS).is_file():
-        raise EvaluationError(f"{printable(str(folder))} holds no scores: there is no {FACTS}")
+        raise EvaluationError(_why_none(folder))
     facts = read_record(folder / FACTS)
-    if "settings" not in facts and "protocol" in facts:
+    if "protocol" in facts and not {"settings", "sha256"} <= facts.keys():
         raise EvaluationError(f"the scores in {folder} were kept by an earlier version: test again")
     try:
         protocol = Protocol.parse(facts["settings"], f"{folder / FACTS}")
@@ -145,13 +182,24 @@ def read_stored(folder: Path) -> Stored:
         named = named and all(isinstance(facts["data"][key], str) for key in ("name", "digest"))
         _ = stored.preparation
     except (KeyError, TypeError, ValueError) as error:
-        why = str(error) if isinstance(error, ReslabError) else f"{type(error).__name__} {error}"
-        raise EvaluationError(f"the scores in {folder} are damaged: {why}") from None
+        if isinstance(error, EvaluationError):
+            raise
+        why = f"it does not say {error}" if isinstance(error, KeyError) else str(error)
+        raise EvaluationError(f"{folder / FACTS} is damaged: {why}") from None
     low, high = (0, len(classes) - 1) if stored.labelled else (-1, -1)
     known = not len(stored.labels) or low <= int(stored.labels.min()) <= int(stored.labels.max()) <= high
     if not (named and known) or stored.views.logits.shape != wanted or stored.labels.shape != wanted[:1]:
         raise EvaluationError(f"the scores in {folder} are damaged: arrays and {FACTS} do not belong together")
+    stored.verify(SCORES)
     return stored
+
+
+def _why_none(folder: Path) -> str:
+    if not folder.exists():
+        return f"{printable(str(folder))} does not exist"
+    inside = sorted(printable(str(file.parent)) for file in (*folder.glob(f"*/{FACTS}"), *folder.glob(f"*/*/{FACTS}")))
+    there = f"; there are some in {few(inside)}" if inside else ""
+    return f"{printable(str(folder))} holds no scores: there is no {FACTS}{there}"
 
 
 def blend(stored: Sequence[Stored], asked: Mix | None = None) -> Blend:
@@ -166,12 +214,12 @@ def blend(stored: Sequence[Stored], asked: Mix | None = None) -> Blend:
     for other in stored[1:]:
         require_same_pictures(first, other)
         _require_same_views(first, other)
+    for number, one in enumerate(stored):
+        if any(one.facts["weights"] == before.facts["weights"] for before in stored[:number]):
+            raise SpecError(f"{printable(str(one.folder))} is of weights that are given twice: see --member-weights")
     protocol = _changed(first.protocol, how)
     groups = [first.protocol.shorter_sides.index(side) for side in protocol.shorter_sides]
-    means = tuple(one.views.mean(protocol.average, groups) for one in stored)
-    for one, mean in zip(stored, means, strict=True):
-        if not np.isfinite(mean).all():
-            raise EvaluationError(f"the scores in {one.folder} are not finite")
+    means = tuple(one.mean(protocol.average, groups) for one in stored)
     whole = means[0] if len(means) == 1 and how.weights is None else averaged(means, how.weights)
     precision = "+".join(dict.fromkeys(str(one.facts["precision"]) for one in stored))
     return Blend(protocol, precision, means, as_scores(whole, protocol.average, first.labels))
@@ -205,10 +253,7 @@ def _changed(protocol: Protocol, asked: Mix) -> Protocol:
     """``protocol`` with what is asked, under a name that says so."""
     changes: dict[str, Any] = {}
     if asked.scales is not None and asked.scales != protocol.shorter_sides:
-        unknown = [side for side in asked.scales if side not in protocol.shorter_sides]
-        if unknown:
-            known = ", ".join(protocol.groups)
-            raise SpecError(f"no scores at shorter side {unknown[0]}; there are some at {known}")
+        protocol.require_sides(asked.scales)
         changes["shorter_sides"] = list(asked.scales)
     if asked.average is not None and asked.average != protocol.average:
         changes["average"] = asked.average
@@ -240,9 +285,9 @@ def require_same_pictures(first: Stored, other: Stored) -> None:
 
 def _require_same_views(first: Stored, other: Stored) -> None:
     ours, theirs = (one.protocol.model_dump(exclude={"average", "name"}) for one in (first, other))
-    if ours != theirs:
-        places = _both(first, other)
-        raise SpecError(f"{places} were tested by {first.protocol.name} and {other.protocol.name}: test them alike")
+    if differing := [key for key in ours if ours[key] != theirs[key]]:
+        names = f"{first.protocol.name} and {other.protocol.name}, whose {', '.join(differing)} differ"
+        raise SpecError(f"{_both(first, other)} were tested by {names}: test them alike")
 
 
 def _both(first: Stored, other: Stored) -> str:

@@ -16,8 +16,9 @@ from reslab.core.text import printable
 from reslab.data.classes import match_classes
 from reslab.data.index import read_index
 from reslab.data.official import copy_note
+from reslab.data.parts import Part
 from reslab.data.photographs import PhotoFolder
-from reslab.data.pictures import Part, Pictures
+from reslab.data.pictures import Pictures
 from reslab.data.sharded import ShardFolder
 from reslab.data.source import Dataset, PictureFolder, Reading, Source, find_data
 from reslab.data.unlabelled import UnlabelledFolder, find_answered
@@ -70,7 +71,9 @@ class Testing:
         precision: of the forward pass.
         device: where.
         workers: processes that read pictures; None: one a core for photographs.
-        unlabelled: whether a folder of photographs without classes will do.
+        scales: shorter sides whose scores will be averaged; None: all.
+        server: the file of answers for a test server, and that of its classes; a folder of photographs without classes
+            will then do.
     """
 
     data: str
@@ -79,7 +82,8 @@ class Testing:
     precision: Resolved = "fp32"
     device: str = "auto"
     workers: int | None = None
-    unlabelled: bool = False
+    scales: tuple[int, ...] | None = None
+    server: tuple[Path, Path] | None = None
 
 
 def evaluate_weights(
@@ -124,9 +128,11 @@ class _Test:
 
     def __init__(self, weights: Weights, how: Testing, out: Path | None, notify: Notify, world: World) -> None:
         place = choose_device(world.device(how.device))
-        source = find_answered(how.data) if how.unlabelled else find_data(how.data)
+        source = find_answered(how.data) if how.server else find_data(how.data)
         self.network, self.how = trained(weights, place), how
         self.protocol = find_protocol(how.protocol, self.network.inputs.native)
+        if how.scales is not None:
+            self.protocol.require_sides(how.scales)
         settings = weights.photographs or Photographs()
         self.pictures = source.read(how.split or usual_part(source), Reading(settings.held_out, found=notify.found))
         if not len(self.pictures):
@@ -142,7 +148,7 @@ class _Test:
             step=self.network.step,
             preprocessing=self.network.inputs.contract(),
             forced=self.network.forced,
-            command=_command(weights, how),
+            command=_command(weights, how, self.pictures, out),
         )
         run = RunDirectory.open(weights.place) if (weights.place / "spec.json").exists() else None
         notices = Notices(notify)
@@ -193,12 +199,15 @@ def _folder(
     return scores / "-".join([protocol.name, pictures.split, *changes])
 
 
-def _command(weights: Weights, how: Testing) -> str:
+def _command(weights: Weights, how: Testing, pictures: Dataset, out: Path | None) -> str:
     """What gives the scores again."""
     words = ["reslab", "evaluate", str(weights.place), "--data", how.data]
     words += ["--protocol", how.protocol] if how.protocol else []
     words += ["--split", how.split] if how.split else []
     words += ["--precision", how.precision] if how.precision != "fp32" else []
+    words += ["--out", str(out)] if out else []
+    if how.server and not pictures.classes:
+        words += ["--server-file", str(how.server[0]), "--server-classes", str(how.server[1])]
     words += weights.held
     return printable(shlex.join(words))
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from reslab.core.errors import StorageError
-from reslab.core.files import write_text
+from reslab.core.files import require_file, write_text
 from reslab.report.labels import shortened, shown
 from reslab.report.provenance import Source
 from reslab.report.rendering import rendered
@@ -137,8 +136,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         DataError: a thumbnail is neither JPEG nor PNG; nothing is written.
         StorageError: the page could not be written.
     """
-    if out.is_dir():
-        raise StorageError(f"cannot write {out}: it is a directory")
+    require_file(out)
     names = _names(found)
     values = {
         "found": found,

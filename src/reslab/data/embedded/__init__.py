@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
-from reslab.data.pictures import Pictures, Split
+from reslab.data.parts import Split
+from reslab.data.pictures import Pictures
 
 NAME = "Fashion-MNIST (12,000 + 2,000)"
 SHA256 = "140418e10fed3c109dbab7ebc05d8cbeeca352774f6646bcfd2bad1a7ded3f6d"  # of fashion-mnist.zip
