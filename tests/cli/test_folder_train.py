@@ -53,7 +53,7 @@ def test_a_new_user_trains_and_tests_with_two_commands(reslab: Command, photos: 
     assert tested.returncode == 0
     assert "the network was trained on 24 of these 30 pictures; --split val tests the others" in tested.stderr
     assert ", center, fp32: error " in tested.stdout
-    assert [line.split()[0] for line in tested.stdout.splitlines()[7:]] == ["ash", "birch", "cedar"]
+    assert [line.split()[0] for line in tested.stdout.splitlines()[8:]] == ["ash", "birch", "cedar"]
 
 
 def test_a_run_and_a_test_print_one_json_document_each(reslab: Command, photos: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_classes_of_any_name_are_shown_a_line_each(reslab: Command, folder_of: F
     done = reslab("evaluate", tmp_path / "run", "--data", root, "--workers", 0)
     assert done.returncode == 0, done.stderr
     shown = done.stdout.encode("utf-8").decode()
-    rows = shown.splitlines()[7:]
+    rows = shown.splitlines()[8:]
     assert len(rows) == len(names)
     for name in ("[bold]x[:bold]", "[:x]", "two\\nlines", "caf\\xe9", "-", "{}", "%s", "a" * 60, "日本"):
         assert sum(row.startswith(f"{name} ") for row in rows) == 1, name

@@ -77,6 +77,7 @@ GROUP_FLAGS = {
     "data pack": {"--out", "--shorter-side", "--quality", "--shard-size", "--workers", "--json"},
     "data verify": {"--workers", "--json"},
     "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},
+    "recipes diff": {"--json"},
     "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},
     "weights inspect": {"--json"},
     "weights export": {"--to", "--out", "--json"},

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import signal
 import subprocess
@@ -115,6 +116,11 @@ def test_the_result_can_be_counted_again_from_the_stored_scores(
     settings, preprocessing = facts.pop("settings"), facts.pop("preprocessing")
     assert settings == find_protocol("single", Native(14, 12, "single")).model_dump(mode="json")
     assert preprocessing["form"] == "cifar"
+    folder = finished / "scores" / "single-val"
+    assert facts.pop("sha256") == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("scores.safetensors", "logits.npy", "probabilities.npy")
+    }
     assert facts == {
         "protocol": "single",
         "views": "the centre, crops of 12 at shorter side 12",

@@ -40,6 +40,10 @@ GROUPS = {
             "stats": ("stats:stats", "Measure the pixels: mean, deviation, principal colours, mean image."),
         },
     ),
+    "recipes": (
+        "Look into recipes.",
+        {"diff": ("recipes:diff", "Say in which settings two recipes differ.")},
+    ),
     "weights": (
         "Bring in other libraries' weights, and write them for others.",
         {

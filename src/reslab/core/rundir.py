@@ -11,6 +11,7 @@ from typing import Any, Self
 from reslab.core.errors import RunError
 from reslab.core.experiment import Experiment
 from reslab.core.files import canonical_json, sha256_text, storing, write_bytes, write_json
+from reslab.core.spec import differing
 
 Record = dict[str, Any]
 
@@ -182,13 +183,5 @@ def read_record(path: Path) -> Record:
 
 
 def _first_difference(there: Experiment, asked: Experiment) -> str:
-    old, new = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
-    key = next(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))
-    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
-
-
-def _flat(value: Record, prefix: str = "") -> Record:
-    flat: Record = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
-    return flat
+    key, (old, new) = min(differing(there, asked).items())
+    return f"{key} is {old!r} there and {new!r} here"

@@ -1,0 +1,35 @@
+"""``reslab recipes``."""
+
+import json as json_text
+from pathlib import Path
+
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.core.experiment import Recipe
+from reslab.core.rundir import RunDirectory
+from reslab.core.spec import differing
+from reslab.core.text import printable
+from reslab.experiments.recipes import named_recipe
+
+
+def diff(first: str, second: str, /, *, json: bool = False) -> None:
+    """Say in which settings two recipes differ, each with both values.
+
+    Args:
+        first: a recipe as `reslab list recipes` has it, or a run, whose recipe it stands for.
+        second: another.
+        json: print one JSON document.
+    """
+    found = differing(_recipe(first), _recipe(second))
+    if json:
+        print_json({key: list(both) for key, both in found.items()})
+    elif found:
+        rows = [(key, *map(json_text.dumps, both)) for key, both in found.items()]
+        print_table(("setting", printable(first), printable(second)), rows)
+    else:
+        stdout().print("no setting differs")
+
+
+def _recipe(name: str) -> Recipe:
+    """A recipe's name comes before a folder's."""
+    place = Path(name)
+    return RunDirectory.open(place).experiment.recipe if place.is_dir() else named_recipe(name)
