@@ -219,8 +219,8 @@ def test_a_worker_that_hangs_is_named_with_its_item_and_replaced_a_second_after_
 
 def test_patience_is_for_an_item_and_not_for_a_task() -> None:
     heard: list[str] = []
-    work = Batches(lambda item, _before: time.sleep(0.15 if item in (3, 4, 5) else 0))
-    assert results_of(work, 2, heard, 0.4) == undisturbed()
+    work = Batches(lambda item, _before: time.sleep(0.5 if item in (3, 4, 5) else 0))
+    assert results_of(work, 2, heard, 1.2) == undisturbed()
     assert heard == []
 
 
