@@ -3,12 +3,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.imagenet_archives import Archives
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,6 +51,15 @@ def quick_meta(_synsets: dict[bytes, Any], monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(devkit, "read_synsets", remembered)
     monkeypatch.setattr("os.fsync", lambda _handle: None)
     monkeypatch.setattr("os.sync", lambda: None)
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> "Archives":
+    """ImageNet's three archives, small, to be changed."""
+    from tests.imagenet_archives import write_archives  # scipy comes with it
+
+    (tmp_path / "archives").mkdir()
+    return write_archives(tmp_path / "archives")
 
 
 @pytest.fixture(scope="session")

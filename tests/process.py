@@ -4,21 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-class Process:
+class Begun:
     """One command in a process group of its own, as a terminal would have it; what it says goes to ``log``."""
 
-    def __init__(self, out: Path, *words: str) -> None:
-        self.out, self.log = out, out.with_suffix(".log")
-        with self.log.open("wb") as log:
+    def __init__(self, log: Path, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        self.log = log
+        with log.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "reslab", *words, "--out", str(out)],
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
+                command, stdout=subprocess.DEVNULL, stderr=said, env={**os.environ, **settings}, start_new_session=True
             )
 
     def wait(self, seconds: float = 300) -> int:
@@ -30,3 +27,12 @@ class Process:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+class Process(Begun):
+    """``reslab WORDS --out OUT``."""
+
+    def __init__(self, out: Path, *words: str) -> None:
+        self.out = out
+        command = [sys.executable, "-m", "reslab", *words, "--out", str(out)]
+        super().__init__(out.with_suffix(".log"), command, {"OMP_NUM_THREADS": "1"})

@@ -1,12 +1,13 @@
 """``torchrun ... -m reslab``, as several processes on this machine."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.process import Begun
 
 SETTINGS = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # the second: restarts are reliable
 
@@ -23,21 +24,14 @@ def torchrun(size: int, *words: object, flags: Sequence[str] = ()) -> subprocess
     return subprocess.run(command(size, words, flags), capture_output=True, text=True, check=False, env=environment)
 
 
-class Torchrun:
+class Torchrun(Begun):
     """The same, begun and left to itself; what all processes say goes to ``log``."""
 
     def __init__(
         self, log: Path, size: int, *words: object, flags: Sequence[str] = (), program: Sequence[str] = ()
     ) -> None:
-        self.log, self.size = log, size
-        with log.open("wb") as said:
-            self.process = subprocess.Popen(
-                command(size, words, flags, program),
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                env={**os.environ, **SETTINGS},
-                start_new_session=True,
-            )
+        self.size = size
+        super().__init__(log, command(size, words, flags, program), SETTINGS)
 
     def ranks(self) -> list[int]:
         """The numbers of its processes, in the order of their ranks."""
@@ -52,16 +46,6 @@ class Torchrun:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.01)
-
-    def wait(self, seconds: float = 300) -> int:
-        """Its exit code."""
-        return self.process.wait(timeout=seconds)
-
-    def end(self) -> None:
-        """Leave nothing running."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
 
 def _rank(process: int) -> int:

@@ -34,7 +34,6 @@ from tests.imagenet_archives import (
     truth_text,
     val_entries,
     val_name,
-    write_archives,
 )
 from tests.picture_bytes import packed_zeros, saved, sized_jpeg
 
@@ -49,13 +48,6 @@ PICTURE = photograph(1)
 ELSE = "has a name that does not belong here"
 
 pytestmark = pytest.mark.usefixtures("quick_meta")
-
-
-@pytest.fixture
-def archives(tmp_path: Path) -> Archives:
-    """All three, to be changed."""
-    (tmp_path / "archives").mkdir()
-    return write_archives(tmp_path / "archives")
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ from tests.imagenet_archives import (
     truth_text,
     val_entries,
     val_name,
-    write_archives,
 )
 
 from reslab.core.errors import DataError, RunError, StorageError
@@ -47,13 +46,6 @@ ODD = [(f"train/{WNIDS[2]}/{CMYK}", "CMYK"), (f"train/{WNIDS[5]}/{PNG}", "PNG na
 FIRST = f"train/{WNIDS[0]}/{WNIDS[0]}_3.JPEG"
 
 pytestmark = pytest.mark.usefixtures("quick_meta")
-
-
-@pytest.fixture
-def archives(tmp_path: Path) -> Archives:
-    """All three, to be changed."""
-    (tmp_path / "archives").mkdir()
-    return write_archives(tmp_path / "archives")
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def test_where_one_process_hangs_all_say_where_they_are(tmp_path: Path, begun: l
             ("--data", "embedded", "--batch", 2, "--bn-group", 2),
             "reslab: a batch of 2 cannot be shared by 3 processes: raise --batch, or start fewer",
         ),
+        (("--data", "embedded", "--compile"), "reslab: --compile is for one process"),
         (("--data", "embedded", "--timeout", 0), "reslab: --timeout must be positive, not 0"),
     ],
 )

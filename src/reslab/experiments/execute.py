@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from reslab.core.errors import CheckpointError, DataError, RunError
+from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.files import refilled
 from reslab.core.intervals import Count
@@ -62,6 +62,8 @@ def execute(experiment: Experiment, job: Job, notify: Notify, world: World = ALO
 def _prepared(experiment: Experiment, job: Job, notify: Notify, world: World) -> "_Execution | Outcome":
     """Everything that must be there before the run's directory is made; of a finished run, its result."""
     split(experiment.recipe.batch, experiment.recipe.bn_group, world.rank, world.size)  # refused now, or never
+    if job.compiled and world.size > 1:
+        raise SpecError("--compile is for one process: several pass through DistributedDataParallel")
     device, source = choose_device(world.device(job.device)), source_for(experiment, job.data)
     check_start(experiment, job)
     if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):

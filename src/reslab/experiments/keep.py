@@ -73,9 +73,9 @@ def fill_scores(test: Tested, folder: Path, pictures: Dataset, kept: Kept) -> No
     test.scores.store(folder)
     if isinstance(pictures, PhotoFolder):
         pictures.index.save(folder / PICTURES)
-    if isinstance(pictures, PhotoFolder) and test.scores.labelled:
-        with contextlib.suppress(PictureError):  # it has been damaged since: the scores are worth more than its picture
-            keep_mistakes(test.scores, pictures, kept.classes, folder)
+        if test.scores.labelled:
+            with contextlib.suppress(PictureError):  # damaged since: the scores are worth more than its picture
+                keep_mistakes(test.scores, pictures, kept.classes, folder)
     facts = {
         "protocol": test.protocol.name,
         "views": test.protocol.sentence,
