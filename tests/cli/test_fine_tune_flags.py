@@ -162,7 +162,7 @@ def test_a_file_does_not_say_which_network_it_is_of(reslab: Command, file: Path,
         (("--freeze", "fc"), 'Invalid value "fc" for --freeze'),
         (("--body-rate", 0), "body_rate is 0.0"),
         (("--body-rate", 1.5), "body_rate is 1.5"),
-        (("--recipe", "paper-cifar", "--dry-run"), "this recipe is for small pictures"),
+        (("--recipe", "cifar-paper", "--dry-run"), "this recipe is for small pictures"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(

@@ -78,7 +78,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("recipe", ["paper-cifar", "paper-cifar-warm-up", "short"])
+@pytest.mark.parametrize("recipe", ["cifar-paper", "cifar-paper-warm-up", "short"])
 @pytest.mark.parametrize("flags", [(), SMALL], ids=["alone", "with settings of photographs"])
 def test_a_recipe_for_small_pictures_is_refused_for_photographs(
     recipe: str, flags: tuple[object, ...], reslab: Command, photos: Path, tmp_path: Path
@@ -88,7 +88,7 @@ def test_a_recipe_for_small_pictures_is_refused_for_photographs(
     assert "this recipe is for small pictures; for a folder of photographs take another --recipe" in one_line(done)
 
 
-@pytest.mark.parametrize("recipe", ["paper-imagenet", "photographs", "fine-tune"])
+@pytest.mark.parametrize("recipe", ["paper", "photographs", "fine-tune"])
 def test_a_recipe_for_photographs_is_refused_for_small_pictures(recipe: str, reslab: Command, tmp_path: Path) -> None:
     words = ("--model", "cifar-resnet8", "--recipe", recipe, "--out", tmp_path / "r")
     done = reslab("train", "--data", "embedded", *words)

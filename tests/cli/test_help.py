@@ -18,7 +18,7 @@ FLAGS = {
     "train": {
         *("--data", "--out", "--model", "--shortcut", "--stride-on", "--pool", "--width", "--recipe", "--spec"),
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
-        *("--bn-group", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
+        *("--bn-group", "--longer", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
         *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation", "--timeout"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
@@ -77,6 +77,7 @@ GROUP_FLAGS = {
     "data pack": {"--out", "--shorter-side", "--quality", "--shard-size", "--workers", "--json"},
     "data verify": {"--workers", "--json"},
     "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},
+    "recipes show": {"--json"},
     "recipes diff": {"--json"},
     "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},
     "weights inspect": {"--json"},

@@ -62,10 +62,10 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def test_the_papers_recipe_has_colours_and_off_takes_them_away(spec_of: Callable[..., Any]) -> None:
-    assert spec_of("--recipe", "paper-imagenet")["colour"]["eigenvalues"] == list(PUBLISHED_VALUES)
-    assert spec_of("--recipe", "paper-imagenet", "--colour", "off")["colour"] is None
-    assert spec_of("--recipe", "paper-imagenet", "--colour-scale", "sqrt")["colour"]["scale"] == "sqrt"
-    assert spec_of("--recipe", "paper-imagenet", "--colour-scale", "sqrt")["colour"]["std"] == 0.1
+    assert spec_of("--recipe", "paper")["colour"]["eigenvalues"] == list(PUBLISHED_VALUES)
+    assert spec_of("--recipe", "paper", "--colour", "off")["colour"] is None
+    assert spec_of("--recipe", "paper", "--colour-scale", "sqrt")["colour"]["scale"] == "sqrt"
+    assert spec_of("--recipe", "paper", "--colour-scale", "sqrt")["colour"]["std"] == 0.1
     assert spec_of()["colour"] is spec_of("--colour", "off")["colour"] is None
 
 
@@ -75,7 +75,7 @@ def test_colours_are_the_published_ones_or_those_that_were_measured(
     published = spec_of("--colour", "published")["colour"]
     assert (published["scale"], published["measured_on"]) == ("eigenvalue", None)
     found = json.loads(measured.read_text())
-    own = spec_of("--recipe", "paper-imagenet", "--colour", measured, "--colour-scale", "sqrt")["colour"]
+    own = spec_of("--recipe", "paper", "--colour", measured, "--colour-scale", "sqrt")["colour"]
     assert own["eigenvalues"] == found["eigenvalues"]
     assert own["eigenvectors"] == found["eigenvectors"]
     assert (own["scale"], own["measured_on"], own["std"]) == ("sqrt", found["data_digest"], 0.1)

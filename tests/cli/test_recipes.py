@@ -5,21 +5,29 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from reslab.core.experiment import Experiment, ModelSpec
 from reslab.core.rundir import RunDirectory
-from reslab.experiments.recipes import named_recipe
+from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="module")
+def photos(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders; nobody may change them."""
+    return folder_of(tmp_path_factory.mktemp("photos") / "trees")
+
+
 def test_what_differs_is_said_field_by_field(reslab: Command) -> None:
-    done = reslab("recipes", "diff", "paper-cifar", "paper-cifar-warm-up", "--json")
+    done = reslab("recipes", "diff", "cifar-paper", "cifar-paper-warm-up", "--json")
     assert json.loads(done.stdout) == {
         "schedule.warm_up.lr": [None, 0.01],
         "schedule.warm_up.until_error": [None, 80.0],
         "schedule.warm_up.window": [None, 50],
     }
-    text = reslab("recipes", "diff", "paper-cifar", "short").stdout
+    text = reslab("recipes", "diff", "cifar-paper", "short").stdout
     assert [line.split() for line in text.splitlines() if line.startswith("steps")] == [["steps", "64000", "200"]]
     assert "momentum" not in text
 
@@ -35,9 +43,51 @@ def test_equal_recipes_and_runs(reslab: Command, tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_one_line(reslab: Command, tmp_path: Path) -> None:
-    done = reslab("recipes", "diff", "paper-cifar", "papr-cifar")
+    done = reslab("recipes", "diff", "cifar-paper", "cifr-paper")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("reslab: unknown recipe 'papr-cifar'")
+    assert done.stderr.startswith("reslab: unknown recipe 'cifr-paper'")
     assert reslab("recipes", "diff", "short", tmp_path).stderr == (
         f"reslab: {tmp_path} is not a run directory: it has no spec.json\n"
     )
+
+
+def test_a_recipe_is_shown_with_what_it_is_for_and_every_setting(reslab: Command) -> None:
+    text = reslab("recipes", "show", "paper-plateau").stdout
+    assert text.startswith("Section 3.4 to the letter")
+    assert "Command: reslab train --model resnet34 --data IMAGENET --recipe paper-plateau --out RUN" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["schedule.plateau.patience", "3"] in rows
+    assert ["photographs.scale", "[256,", "480]"] in rows
+    found = json.loads(reslab("recipes", "show", "paper-plateau", "--json").stdout)
+    assert found["settings"] == named_recipe("paper-plateau").model_dump(mode="json")
+    assert found["about"] in text
+    assert reslab("recipes", "show", "papr").stderr.startswith("reslab: unknown recipe 'papr'; did you mean 'paper'?")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_command_of_every_recipe_is_one(name: str, reslab: Command, photos: Path, brought: Path) -> None:
+    (line,) = [line for line in about_recipe(name).splitlines() if line.startswith("Command: ")]
+    program, *words = line.removeprefix("Command: ").split()
+    places = {"CIFAR10": "embedded", "IMAGENET": photos, "FOLDER": photos, "WEIGHTS": brought}
+    done = reslab(*(places.get(word, word) for word in words), "--dry-run", "--json")
+    assert (program, done.returncode, done.stderr) == ("reslab", 0, "")
+    stated = json.loads(done.stdout)["recipe"]
+    wanted = named_recipe(name).model_dump(mode="json")
+    assert {key: stated[key] for key in ("steps", "batch", "schedule", "optim")} == {
+        key: wanted[key] for key in ("steps", "batch", "schedule", "optim")
+    }
+
+
+def test_longer_is_a_multiplier_of_the_steps(reslab: Command) -> None:
+    words = ("train", "--model", "cifar-resnet20", "--data", "embedded", "--out", "run", "--dry-run", "--json")
+
+    def steps(*more: object) -> int:
+        found = json.loads(reslab(*words, *more).stdout)["recipe"]
+        assert found["schedule"]["drops"] == [0.5, 0.75]
+        return int(found["steps"])
+
+    assert steps("--longer", 3) == 600
+    assert steps("--longer", 3, "--steps", 50) == 150
+    assert steps("--longer", 0.5, "--epochs", 1) == 47  # half of 12,000 pictures in batches of 128
+    done = reslab(*words, "--longer", 0)
+    assert (done.returncode, done.stderr) == (2, "reslab: --longer must be positive, not 0.0\n")

@@ -70,7 +70,7 @@ def test_a_directory_of_another_spec_is_refused_with_the_difference(reslab: Comm
     [
         (("--model", "cifar-resnet9"), "6n+2"),
         (("--model", "cifar-resnet8", "--batch", 100, "--bn-group", 64), "bn_group 64 does not divide batch 100"),
-        (("--model", "cifar-resnet8", "--recipe", "papr-cifar"), "did you mean 'paper-cifar'?"),
+        (("--model", "cifar-resnet8", "--recipe", "cifr-paper"), "did you mean 'cifar-paper'?"),
         (("--model", "cifar-resnet8", "--device", "tpu"), "unknown device 'tpu'"),
         (("--model", "cifar-resnet8", "--optim.lr", -1), "lr"),
         (("--model", "cifar-resnet8", "--optim.lrr", 1), "--optim.lr"),

@@ -9,7 +9,7 @@ from reslab.core.colour import PUBLISHED_VECTORS, Colour
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Experiment, Photographs
 from reslab.core.statistics import Statistics, read_statistics
-from reslab.experiments.recipes import FINE_TUNE, OWN_PHOTOGRAPHS, PAPER_IMAGENET
+from reslab.experiments.recipes import fine_tune, paper, photographs
 
 DIGEST = "0123456789abcdef" * 4
 DOCUMENT: dict[str, Any] = {
@@ -38,7 +38,7 @@ def test_the_colours_are_those_that_fb_resnet_torch_publishes() -> None:
 
 
 def test_the_papers_recipe_changes_colours_and_those_for_ones_own_folder_do_not() -> None:
-    settings = [recipe.photographs for recipe in (PAPER_IMAGENET, OWN_PHOTOGRAPHS, FINE_TUNE)]
+    settings = [recipe.photographs for recipe in (paper(), photographs(), fine_tune())]
     assert [one is not None and one.colour for one in settings] == [Colour(), None, None]
     assert Photographs().colour is None
 

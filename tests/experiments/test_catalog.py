@@ -8,10 +8,10 @@ from reslab.experiments.catalog import REPRODUCTIONS, Reproduction, as_published
 from reslab.experiments.names import parse_name
 from reslab.experiments.recipes import (
     DEFAULT_RECIPES,
-    PAPER_CIFAR,
     RECIPES,
-    SHORT,
+    cifar_paper,
     named_recipe,
+    short,
     usual_recipe,
     with_optimizer,
 )
@@ -45,7 +45,7 @@ def test_at_the_scale_of_the_paper_eight_networks_are_trained_as_in_section_4_2(
     assert sorted(experiment.model.name for experiment in experiments) == sorted(
         f"cifar-{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)
     )
-    assert {experiment.recipe for experiment in experiments} == {PAPER_CIFAR}
+    assert {experiment.recipe for experiment in experiments} == {cifar_paper()}
     assert {experiment.model.width for experiment in experiments} == {None}
 
 
@@ -76,21 +76,21 @@ def test_every_reproduction_names_networks_that_exist(found: Reproduction) -> No
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    with pytest.raises(SpecError, match=r"unknown recipe 'papers-cifar'; did you mean 'paper-cifar'\?.*short"):
-        named_recipe("papers-cifar")
+    with pytest.raises(SpecError, match=r"unknown recipe 'cifars-paper'; did you mean 'cifar-paper'\?.*short"):
+        named_recipe("cifars-paper")
 
 
 def test_recipes_by_name_are_the_papers_with_what_they_say() -> None:
-    assert named_recipe("paper-cifar") == PAPER_CIFAR
-    assert named_recipe("short") == SHORT
-    warm = named_recipe("paper-cifar-warm-up").schedule.warm_up
+    assert named_recipe("cifar-paper") == cifar_paper()
+    assert named_recipe("short") == short()
+    warm = named_recipe("cifar-paper-warm-up").schedule.warm_up
     assert warm is not None
     assert (warm.lr, warm.until_error) == (0.01, 80.0)
     assert set(DEFAULT_RECIPES.values()) <= set(RECIPES)
 
 
 def test_only_settings_of_the_optimizer_that_were_given_are_laid_over() -> None:
-    base = PAPER_CIFAR.but({"optim": {"weight_decay": 0.5}})
+    base = cifar_paper().but({"optim": {"weight_decay": 0.5}})
     assert with_optimizer(base, Optimizer(lr=0.3)).optim == Optimizer(lr=0.3, weight_decay=0.5)
 
 
@@ -109,7 +109,7 @@ def test_resnet_110_and_1202_warm_up_and_no_other_network_does() -> None:
     assert set(warm) == {"cifar-resnet110", "cifar-resnet1202"}
     assert {(rule.lr, rule.until_error) for rule in warm.values()} == {(0.01, 80.0)}
     rest = {one.recipe.but({"schedule": {"warm_up": None}}) for one in experiments}
-    assert rest == {PAPER_CIFAR}
+    assert rest == {cifar_paper()}
 
 
 @pytest.mark.parametrize("name", ["table6", "figure6", "figure7"])
@@ -153,11 +153,11 @@ def test_without_a_scale_the_smallest_is_meant() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "name"),
     [
-        ("cifar-resnet110", "cifar10", "paper-cifar-warm-up"),
-        ("cifar-resnet1202", "cifar100", "paper-cifar-warm-up"),
-        ("cifar-plain110", "cifar10", "paper-cifar"),
-        ("cifar-resnet56", "cifar10", "paper-cifar"),
-        (None, "cifar10", "paper-cifar"),
+        ("cifar-resnet110", "cifar10", "cifar-paper-warm-up"),
+        ("cifar-resnet1202", "cifar100", "cifar-paper-warm-up"),
+        ("cifar-plain110", "cifar10", "cifar-paper"),
+        ("cifar-resnet56", "cifar10", "cifar-paper"),
+        (None, "cifar10", "cifar-paper"),
         ("cifar-resnet110", "embedded", "short"),
     ],
 )

@@ -19,6 +19,7 @@ from reslab.models.resnet import cifar_resnet
 from reslab.training import checkpoint
 from reslab.training.checkpoint import Parts, newest, read, remove_orphans, save, steps
 from reslab.training.optimizer import make_optimizer
+from reslab.training.schedule import Progress
 from reslab.training.state import facts_of, parts_of, restore
 from reslab.training.step import Batch, Training, train_step
 from reslab.training.window import Window
@@ -106,10 +107,14 @@ def trained(steps_: int) -> Training:
 def test_a_whole_training_goes_to_disk_and_back_into_a_fresh_one(folder: Path) -> None:
     training = trained(3)
     training.warm_up_ended, training.seconds = 2, 12.345678901234567
+    training.plateau = Progress(drops=[100, 250], best=12.5, stale=2, errors=7, n=400)
     save(folder, 3, parts_of(training), facts_of(training))
     fresh = trained(0)
     restore(fresh, read(folder / "step-3"))
-    assert facts_of(fresh) == facts_of(training) == {"step": 3, "warm_up_ended": 2, "seconds": 12.345678901234567}
+    plateau = {"drops": [100, 250], "best": 12.5, "stale": 2, "errors": 7, "n": 400}
+    known = {"step": 3, "warm_up_ended": 2, "plateau": plateau, "seconds": 12.345678901234567}
+    assert facts_of(fresh) == facts_of(training) == known
+    assert fresh.plateau == training.plateau
     for part, tensors in parts_of(training).items():
         assert parts_of(fresh)[part].keys() == tensors.keys()
         for name, tensor in tensors.items():
@@ -129,6 +134,16 @@ def test_a_training_that_has_not_stepped_has_no_momentum_and_can_be_kept(folder:
     assert found.parts["momentum"] == {}
     restore(fresh, found)
     assert fresh.step == 0
+
+
+def test_a_checkpoint_of_a_version_that_heeded_no_plateaus_is_read(folder: Path) -> None:
+    training = trained(1)
+    facts = facts_of(training)
+    del facts["plateau"]
+    save(folder, 1, parts_of(training), facts)
+    fresh = trained(0)
+    restore(fresh, read(folder / "step-1"))
+    assert (fresh.step, fresh.plateau) == (1, Progress())
 
 
 def test_the_checkpoint_of_another_network_is_refused_by_name(folder: Path) -> None:

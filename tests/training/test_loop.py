@@ -328,3 +328,36 @@ def test_seconds_add_up_over_sessions() -> None:
     training.seconds = 1000.0
     run(training, batches(1), recipe_of(1), Watch())
     assert 1000 < training.seconds < 1300
+
+
+def on_plateau(steps: int) -> Recipe:
+    """A rate so low that nothing is learned."""
+    rule = {"drops": (), "plateau": {"window": 100, "patience": 1, "by": 50}}
+    return recipe_of(steps, schedule=Schedule.parse(rule), optim=Optimizer(lr=1e-9), log_every=100)
+
+
+def test_the_rate_drops_on_a_plateau_of_the_training_error() -> None:
+    lines: list[dict[str, Any]] = []
+    training = trained(on_plateau(500), Watch(record=lines.append))
+    assert training.plateau.drops == [200, 300]
+    assert [line["lr"] for line in lines] == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11, 1e-11])
+
+
+def test_the_error_that_decides_is_that_of_the_whole_window() -> None:
+    recipe, lines = on_plateau(100), []
+    training = trained(recipe.but({"log_every": 50}), Watch(record=lines.append))
+    errors = sum(round(line["train_error"] * line["train_n"] / 100) for line in lines)
+    assert training.plateau.best == pytest.approx(100 * errors / 800)
+
+
+def test_labels_are_smoothed_as_torch_does_it() -> None:
+    batch, training = batch_of(0), training_of(small())
+    twin = copy.deepcopy(training.net)
+    logs = twin(batch.images).log_softmax(dim=1)
+    target = F.one_hot(batch.labels, 5) * 0.9 + 0.1 / 5
+    wanted = -(target * logs).sum(dim=1).mean()
+    wanted.backward()
+    loss, _ = train_step(training, batch, 8, "fp32", smoothing=0.1)
+    assert loss.item() == pytest.approx(wanted.item())
+    for parameter, other in zip(training.net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad)

@@ -42,7 +42,10 @@ GROUPS = {
     ),
     "recipes": (
         "Look into recipes.",
-        {"diff": ("recipes:diff", "Say in which settings two recipes differ.")},
+        {
+            "show": ("recipes:show", "Say what a recipe is for, gives and costs, and its settings."),
+            "diff": ("recipes:diff", "Say in which settings two recipes differ."),
+        },
     ),
     "weights": (
         "Bring in other libraries' weights, and write them for others.",

@@ -6,9 +6,24 @@ from pathlib import Path
 from reslab.cli.output import print_json, print_table, stdout
 from reslab.core.experiment import Recipe
 from reslab.core.rundir import RunDirectory
-from reslab.core.spec import differing
+from reslab.core.spec import differing, flat
 from reslab.core.text import printable
-from reslab.experiments.recipes import named_recipe
+from reslab.experiments.recipes import about_recipe, named_recipe
+
+
+def show(name: str, /, *, json: bool = False) -> None:
+    """Say what a recipe is for, what it is expected to give, what it costs, how it is run, and all its settings.
+
+    Args:
+        name: as `reslab list recipes` has it.
+        json: print one JSON document.
+    """
+    about, settings = about_recipe(name), named_recipe(name).model_dump(mode="json")
+    if json:
+        print_json({"recipe": name, "about": about, "settings": settings})
+        return
+    stdout().print(f"{about}\n")
+    print_table(("setting", "value"), [(key, json_text.dumps(value)) for key, value in flat(settings).items()])
 
 
 def diff(first: str, second: str, /, *, json: bool = False) -> None:

@@ -1,5 +1,6 @@
 """From what a user asked of ``reslab train`` to one frozen experiment."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Asked:
     optim: Optimizer | None
     epochs: float | None
     seed: int | None
+    longer: float = 1
     going_on: Experiment | None = None
     mean_image: "MeanImage | None" = None
 
@@ -123,8 +125,10 @@ def _refuse_what_is_not_said(asked: Asked, source: "Source", weights: "Weights",
 
 
 def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experiment:
+    if not 0 < asked.longer < math.inf:
+        raise SpecError(f"--longer must be positive, not {asked.longer}")
     if asked.epochs is None:
-        return experiment
+        return _longer(experiment, experiment.recipe.steps, asked)
     if asked.settings.steps is not None:
         raise SpecError("--steps and --epochs say the same thing; give one")
     if asked.going_on is not None:  # the folder may have grown since
@@ -134,5 +138,8 @@ def _in_steps(experiment: Experiment, asked: Asked, source: "Source") -> Experim
     photographs = experiment.recipe.photographs
     reading = Reading(photographs.held_out) if photographs else Reading()
     pictures = len(source.read("train", reading)) - experiment.recipe.validation
-    steps = epochs_to_steps(asked.epochs, pictures, experiment.recipe.batch)
-    return experiment.but({"recipe": {"steps": steps}})
+    return _longer(experiment, epochs_to_steps(asked.epochs, pictures, experiment.recipe.batch), asked)
+
+
+def _longer(experiment: Experiment, steps: int, asked: Asked) -> Experiment:
+    return experiment.but({"recipe": {"steps": max(1, round(steps * asked.longer))}})

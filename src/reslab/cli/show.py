@@ -10,7 +10,7 @@ from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import ModelSpec, Pool, ShortcutKind, StrideOn
 from reslab.experiments.catalog import REPRODUCTIONS, find_reproduction
 from reslab.experiments.names import NETWORKS, parse_name
-from reslab.experiments.recipes import RECIPES
+from reslab.experiments.recipes import RECIPES, about_recipe
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 
 Kind = Literal["models", "experiments", "claims", "data", "recipes"]
@@ -99,7 +99,7 @@ def _everything() -> dict[Kind, list[tuple[str, str]]]:
         ],
         "claims": [(claim.identifier, f"{claim.statement} ({claim.source})") for claim in CIFAR_CLAIMS],
         "data": list(DATA.items()),
-        "recipes": [(name, recipe.purpose) for name, recipe in RECIPES.items()],
+        "recipes": [(name, about_recipe(name).partition("\n")[0]) for name in RECIPES],
     }
 
 

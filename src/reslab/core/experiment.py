@@ -57,17 +57,35 @@ class WarmUp(Spec):
     window: Annotated[int, Field(gt=0, le=TRAIN_WINDOW)] = TRAIN_WINDOW  # batches; each whole window decides
 
 
+class Plateau(Spec):
+    """Section 3.4: the rate is divided "when the error plateaus". Which error, and what a plateau is, it does not say.
+
+    Ours: the mean training error of whole windows has not fallen ``by`` points below the best so far for ``patience``
+    windows. Training error, because a schedule that heeds the test set has been chosen on it.
+    """
+
+    window: Annotated[int, Field(gt=0, multiple_of=TRAIN_WINDOW)] = 5_000  # steps; an epoch of ImageNet is 5,005 of 256
+    patience: Positive = 3
+    by: Annotated[float, Field(ge=0, lt=100)] = 0.1  # points; ours: twice the standard error of a window of an epoch
+    most: Positive = 2  # divisions: as many as Figure 4 shows
+
+
 class Schedule(Spec):
-    """The rate is divided at these fractions of all steps: 32k and 48k of 64k in section 4.2."""
+    """The rate: divided at fractions of all steps (32k and 48k of 64k in section 4.2), by cosine, or on plateaus."""
 
     drops: tuple[Fraction, ...] = (0.5, 0.75)
     divide_by: Annotated[float, Field(gt=1)] = 10.0  # section 3.4, 4.2
+    cosine: bool = False  # half a cosine, from the full rate to zero (Loshchilov and Hutter 2016)
+    plateau: Plateau | None = None
+    ramp: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of all steps in which the rate rises (Goyal et al. 2017)
     warm_up: WarmUp | None = None
 
     @model_validator(mode="after")
-    def _drops_rise(self) -> "Schedule":
+    def _one_way_down(self) -> "Schedule":
         if list(self.drops) != sorted(set(self.drops)):
             raise SpecError(f"schedule.drops must rise, not {list(self.drops)}")
+        if bool(self.drops) + self.cosine + (self.plateau is not None) > 1:
+            raise SpecError("schedule: drops, cosine and plateau exclude one another; drops = [] makes room")
         return self
 
 
@@ -107,6 +125,7 @@ class Recipe(Spec):
     bn_group: Positive = 64  # pictures that share batch statistics: 128 on two GPUs
     optim: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # section 3.4 has none (Szegedy et al. 2015)
     augment: Augmentation = Augmentation()
     photographs: Photographs | None = None  # for folders of photographs, and only for them
     validation: Annotated[int, Field(ge=0)] = (

@@ -74,16 +74,17 @@ def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def differing(first: Spec, second: Spec) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, by dotted key, with both values as plain JSON; None: it has no such setting."""
-    ours, theirs = (_flat(spec.model_dump(mode="json")) for spec in (first, second))
+    ours, theirs = (flat(spec.model_dump(mode="json")) for spec in (first, second))
     keys = dict.fromkeys((*ours, *theirs))
     return {key: (ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)}
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key, each after ``prefix``."""
+    found: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
-    return flat
+        found |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+    return found
 
 
 def _explain(spec: type[Spec], detail: ErrorDetails) -> str:

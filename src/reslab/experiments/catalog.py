@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from reslab.core.errors import SpecError, unknown
 from reslab.core.experiment import LOOKS, DataName, Experiment, ModelSpec, Recipe
 from reslab.experiments.names import INPUT_SIZES, describe
-from reslab.experiments.recipes import PAPER_CIFAR, PAPER_CIFAR_WARM_UP, SHORT, WARMED_UP
+from reslab.experiments.recipes import WARMED_UP, cifar_paper, cifar_paper_warm_up, short
 
 Scale = Literal["embedded", "cifar"]
 
@@ -73,7 +73,7 @@ class Reproduction:
 
     def how(self, model: str) -> Recipe:
         """The recipe of ``model``: ResNet-110 and ResNet-1202 warm up where the paper's schedule is followed."""
-        return PAPER_CIFAR_WARM_UP if self.recipe == PAPER_CIFAR and model in WARMED_UP else self.recipe
+        return cifar_paper_warm_up() if self.recipe == cifar_paper() and model in WARMED_UP else self.recipe
 
 
 DEGRADATION = "Deeper plain networks train worse; shortcuts cure it"
@@ -87,7 +87,7 @@ TABLE6: Final = Reproduction(
         *(f"cifar-{kind}{depth}" for kind in ("resnet", "plain") for depth in (20, 32, 44, 56, 110)),
         "cifar-resnet1202",  # last: it costs more than all the others together
     ),
-    recipe=PAPER_CIFAR,
+    recipe=cifar_paper(),
     width=None,
     cost="11 networks of 64,000 steps: made for a GPU; ResNet-20 takes 2 to 3 hours on 2 cores, 4 to 8 without bf16",
     home="table6",
@@ -102,7 +102,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             data="embedded",
             input_size=28,  # Fashion-MNIST's pictures
             models=("cifar-plain20", "cifar-plain56", "cifar-resnet20", "cifar-resnet56"),
-            recipe=SHORT,
+            recipe=short(),
             width=8,  # ours: half the paper's, so that all four train in under 5 minutes on 2 cores
             cost="minutes on 2 CPU cores",
             home="degradation",
@@ -114,7 +114,7 @@ REPRODUCTIONS: Final[dict[str, dict[Scale, Reproduction]]] = {
             data="cifar10",
             input_size=INPUT_SIZES["cifar"],
             models=tuple(f"cifar-{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56)),
-            recipe=PAPER_CIFAR,
+            recipe=cifar_paper(),
             width=None,
             cost="8 networks of 64,000 steps: made for a GPU",
             home="degradation",

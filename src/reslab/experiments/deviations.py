@@ -7,7 +7,7 @@ from typing import Final
 from reslab.core.colour import Colour
 from reslab.core.experiment import Experiment, Photographs, Recipe
 from reslab.experiments.names import CLASSES, WIDTHS, architecture_of
-from reslab.experiments.recipes import PAPER_CIFAR, PAPER_IMAGENET
+from reslab.experiments.recipes import cifar_paper, paper
 from reslab.models.architecture import BN_EPS, Architecture
 
 
@@ -61,7 +61,7 @@ def _colours(experiment: Experiment) -> Colour | None:
 
 
 def _paper(experiment: Experiment) -> Recipe:
-    return PAPER_IMAGENET if _photographs(experiment) else PAPER_CIFAR
+    return paper() if _photographs(experiment) else cifar_paper()
 
 
 def _network(experiment: Experiment) -> Architecture:
@@ -101,7 +101,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "colour",
         "the colour augmentation of AlexNet (section 3.4)",
-        "none (--colour published, which the recipe paper-imagenet has)",
+        "none (--colour published, which the recipe paper has)",
         lambda experiment: _photographs(experiment) and _colours(experiment) is None,
     ),
     Deviation(
@@ -130,12 +130,40 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     ),
     Deviation(
         "length",
-        f"{PAPER_CIFAR.steps:,} steps of {PAPER_CIFAR.batch} (section 4.2),"
-        f" {PAPER_IMAGENET.steps:,} of {PAPER_IMAGENET.batch} on ImageNet (section 3.4)",
+        f"{cifar_paper().steps:,} steps of {cifar_paper().batch} (section 4.2),"
+        f" {paper().steps:,} of {paper().batch} on ImageNet (section 3.4)",
         "other steps or batches; the rate drops at fractions of them",
         lambda experiment: (
             (experiment.recipe.steps, experiment.recipe.batch) != (_paper(experiment).steps, _paper(experiment).batch)
         ),
+    ),
+    Deviation(
+        "rate",
+        "divided by 10 when the error plateaus (section 3.4), at steps 15e4 and 30e4 of Figure 4; 32k and 48k on CIFAR",
+        "at stated fractions of all steps (paper: a quarter and half, as Figure 4; paper-plateau: where the error says so)",
+        lambda experiment: _photographs(experiment) and bool(experiment.recipe.schedule.drops),
+    ),
+    Deviation(
+        "plateau",
+        "the error plateaus (section 3.4): which error, over how long, is not said",
+        "the mean training error of whole windows has not fallen for some of them; the run says when",
+        lambda experiment: experiment.recipe.schedule.plateau is not None,
+    ),
+    Deviation(
+        "another course of the rate",
+        "constant between divisions by 10 (sections 3.4, 4.2)",
+        "a cosine, a ramp at the beginning, or divisions by another number",
+        lambda experiment: (
+            experiment.recipe.schedule.cosine
+            or experiment.recipe.schedule.ramp > 0
+            or experiment.recipe.schedule.divide_by != _paper(experiment).schedule.divide_by
+        ),
+    ),
+    Deviation(
+        "labels",
+        "one class a picture",
+        "smoothed: a part of each label is shared by all classes",
+        lambda experiment: experiment.recipe.label_smoothing > 0,
     ),
     Deviation(
         "width",

@@ -41,7 +41,7 @@ class Examiner:
 
     def result(self, experiment: Experiment, test: Tested) -> Record:
         """The result of a run that ended with ``test``: the last step's (section 4.2), never the best on the way."""
-        inputs, train = self.session.inputs, self.session.train_error()
+        inputs, training, train = self.session.inputs, self.session.training, self.session.train_error()
         size = size_of(self.session.net, inputs.side)
         found = summarise(test.scores, self.val.classes, "fp32", test.protocol)
         return {
@@ -55,11 +55,12 @@ class Examiner:
             "train_error": train.error,
             "train_interval": list(train.interval),
             "train_n": train.n,
+            **({"rate_divided_at": training.plateau.drops} if experiment.recipe.schedule.plateau else {}),
             **self.aside(),
             "test_error": found.error,
             "test_interval": list(found.interval),
             "hits": found.hits,
             "n": found.n,
-            "seconds": round(self.session.training.seconds, 1),
+            "seconds": round(training.seconds, 1),
             "by_class": found.as_json()["by_class"],
         }

@@ -151,7 +151,13 @@ class Course(Generic[B]):
 def course(session: Session, pictures: Dataset, engine: Engine) -> Course[Any]:
     """The course of ``session`` on ``pictures``: of batches, or of draws that a recorded update makes into batches."""
     training, recipe, inputs, feed = session.training, session.recipe, session.inputs, session.feed
-    update = partial(train_step, training, group=session.passes, precision=session.precision)
+    update = partial(
+        train_step,
+        training,
+        group=session.passes,
+        precision=session.precision,
+        smoothing=recipe.label_smoothing,
+    )
     if engine == "eager":
         return Course(lambda seed, consumed: inputs.training(pictures, recipe, seed, consumed, feed), update)
     assert isinstance(inputs, SmallInputs)

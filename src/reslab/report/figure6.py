@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from reslab.core.paper.readings import ERROR_READING, STEP, figure6
-from reslab.experiments.recipes import PAPER_CIFAR
+from reslab.experiments.recipes import cifar_paper
 from reslab.report.curves import HOLLOW, colour_of, hollow, name_ends
 from reslab.report.figure import STYLE
 from reslab.report.finished import FinishedRun
@@ -62,7 +62,7 @@ def draw_figure6(runs: Sequence[FinishedRun], *, paper_points: bool = False) -> 
 def has_readings(runs: Sequence[FinishedRun]) -> bool:
     """Whether the paper's readings belong over these runs: they are on its pictures, for its number of steps."""
     first = runs[0].experiment
-    return first.data == "cifar10" and first.recipe.steps == PAPER_CIFAR.steps
+    return first.data == "cifar10" and first.recipe.steps == cifar_paper().steps
 
 
 def _panels(runs: Sequence[FinishedRun]) -> list[Panel]:

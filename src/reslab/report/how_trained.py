@@ -14,6 +14,7 @@ def how_trained(runs: Sequence[FinishedRun]) -> str:
     experiment = runs[0].experiment
     sentences = [
         f"{'; '.join([*_training(experiment.recipe), _warm_up(runs)])}.",
+        *(_plateaus(run) for run in runs if experiment.recipe.schedule.plateau),
         _start(experiment.start) if experiment.start else "",
         f"The error is that of the last step, on {_view(experiment.recipe.photographs)}.",
         *(_replaced(run) for run in runs if run.result.get("replaced")),
@@ -22,15 +23,30 @@ def how_trained(runs: Sequence[FinishedRun]) -> str:
 
 
 def _training(recipe: Recipe) -> tuple[str, ...]:
-    steps = ", ".join(f"{step:,}" for step in recipe.drop_steps())
-    drops = f", divided by {recipe.schedule.divide_by:g} at steps {steps}" if steps else ", constant"
+    smoothed = f"labels smoothed by {recipe.label_smoothing:g}"
     return (
-        f"Rate {recipe.optim.lr}{drops}",
+        f"Rate {recipe.optim.lr}{_course(recipe)}",
         f"momentum {recipe.optim.momentum}",
         f"weight decay {recipe.optim.weight_decay}",
         _crops(recipe),
         f"batch normalisation over {recipe.bn_group} pictures",
+        *((smoothed,) if recipe.label_smoothing else ()),
     )
+
+
+def _course(recipe: Recipe) -> str:
+    schedule, steps = recipe.schedule, ", ".join(f"{step:,}" for step in recipe.drop_steps())
+    ramp = f", reached after {round(schedule.ramp * recipe.steps):,} steps" if schedule.ramp else ""
+    if schedule.cosine:
+        return f"{ramp}, falling to zero as a cosine"
+    if schedule.plateau:
+        return f"{ramp}, divided by {schedule.divide_by:g} where the training error no longer fell"
+    return f"{ramp}, divided by {schedule.divide_by:g} at steps {steps}" if steps else f"{ramp}, constant"
+
+
+def _plateaus(run: FinishedRun) -> str:
+    steps = ", ".join(f"{step:,}" for step in run.result["rate_divided_at"]) or "none"
+    return f"{run.title}, seed {run.experiment.seed}: the rate was divided at steps {steps}."
 
 
 def _warm_up(runs: Sequence[FinishedRun]) -> str:

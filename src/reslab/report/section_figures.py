@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reslab.experiments.recipes import PAPER_CIFAR
+from reslab.experiments.recipes import cifar_paper
 from reslab.report.drawing import Drawing, draw
 from reslab.report.figure import training_curves
 from reslab.report.figure6 import draw_figure6, has_readings
@@ -20,7 +20,7 @@ CURVES: Final = (
 PARTS: Final = {"train": "training", "val": "test"}
 POOLED: Final = f" Each of its points is the mean of what was logged in a {POINTS}th of all steps."
 BAND: Final = " Of several seeds the first is drawn, in a band from the lowest to the highest test error of all."
-ELSEWHERE: Final = f" The paper's points are left out: they belong to {PAPER_CIFAR.steps:,} steps on CIFAR-10."
+ELSEWHERE: Final = f" The paper's points are left out: they belong to {cifar_paper().steps:,} steps on CIFAR-10."
 
 
 @dataclass(frozen=True)

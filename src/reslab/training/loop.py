@@ -12,7 +12,7 @@ from reslab.core.intervals import Count
 from reslab.core.listening import unheard
 from reslab.training.guard import Guard
 from reslab.training.optimizer import set_rate
-from reslab.training.schedule import learning_rate, warm_up_ends
+from reslab.training.schedule import learning_rate, note_errors, warm_up_ends
 from reslab.training.step import Training
 
 
@@ -69,7 +69,7 @@ def fit(
     training.net.train()
     begun, timed, guard = time.perf_counter() - training.seconds, Pace(training.step), Guard(training)
     for batch in batches:
-        rate = learning_rate(recipe, training.step, training.warm_up_ended)
+        rate = learning_rate(recipe, training.step, training.warm_up_ended, len(training.plateau.drops))
         set_rate(training.optimizer, rate)
         loss, errors = update(batch)
         training.window.put(training.step, loss, errors)
@@ -82,7 +82,7 @@ def fit(
         saved = due(training.step, watch.save_every) or finished or stopped is not None
         if guard.watchful or recorded or saved or due(training.step, TRAIN_WINDOW):
             guard.check()
-        end_warm_up(training, recipe)
+        heed_errors(training, recipe)
         training.seconds = time.perf_counter() - begun
         if recorded:
             line = metrics(training, recipe, rate, timed)
@@ -135,9 +135,11 @@ def with_test(count: Count | None) -> dict[str, Any]:
     return {"test_error": count.error, "test_n": count.n} if count else {}
 
 
-def end_warm_up(training: Training, recipe: Recipe) -> None:
-    """Note the warm-up's end, from the errors of whole windows only."""
+def heed_errors(training: Training, recipe: Recipe) -> None:
+    """What the training error decides about the rate: plateaus and the warm-up's end, from whole windows only."""
     rule = recipe.schedule.warm_up
+    if recipe.schedule.plateau is not None and due(training.step, TRAIN_WINDOW):
+        note_errors(recipe, training.plateau, training.step, training.window.read(training.step, recipe.batch).count)
     if rule is None or training.warm_up_ended is not None or not due(training.step, rule.window):
         return
     if warm_up_ends(recipe, training.step, training.window.read(training.step, recipe.batch, rule.window).count.error):

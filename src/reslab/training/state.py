@@ -1,5 +1,6 @@
 """Between a `Training` and a checkpoint's parts: everything, by name, bit for bit."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from reslab.core.errors import CheckpointError
 from reslab.training.checkpoint import Checkpoint, Parts
 from reslab.training.optimizer import MOMENTUM
+from reslab.training.schedule import Progress
 from reslab.training.step import Training
 
 
@@ -20,7 +22,12 @@ def parts_of(training: Training) -> Parts:
 
 def facts_of(training: Training) -> dict[str, Any]:
     """The plain part of the state."""
-    return {"step": training.step, "warm_up_ended": training.warm_up_ended, "seconds": training.seconds}
+    return {
+        "step": training.step,
+        "warm_up_ended": training.warm_up_ended,
+        "plateau": asdict(training.plateau),
+        "seconds": training.seconds,
+    }
 
 
 def restore(training: Training, checkpoint: Checkpoint) -> None:
@@ -42,4 +49,5 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         tensor.copy_(checkpoint.parts["window"][name])
     training.step = checkpoint.facts["step"]
     training.warm_up_ended = checkpoint.facts["warm_up_ended"]
+    training.plateau = Progress(**checkpoint.facts.get("plateau", {}))  # earlier versions heeded none
     training.seconds = checkpoint.facts["seconds"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from reslab.training.precision import Resolved, autocast
+from reslab.training.schedule import Progress
 from reslab.training.together import Alone
 from reslab.training.window import Window
 
@@ -35,6 +36,7 @@ class Training:
     window: Window
     step: int = 0
     warm_up_ended: int | None = None
+    plateau: Progress = field(default_factory=Progress)
     seconds: float = 0.0  # wall-clock of all sessions together
     together: Alone = field(default_factory=Alone)
     forward: Callable[[Tensor], Tensor] = field(init=False)
@@ -46,19 +48,30 @@ class Training:
         self.optimizer.found_inf = self.halted  # type: ignore[attr-defined]  # torch's name: its fused update heeds it
 
 
-def train_step(training: Training, batch: Batch, group: int, precision: Resolved) -> tuple[Tensor, Tensor]:
-    """One update from one batch, in groups that share batch statistics.
+def train_step(
+    training: Training, batch: Batch, group: int, precision: Resolved, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """One update from one batch.
+
+    Args:
+        training: changed in place.
+        batch: on the network's device.
+        group: pictures that share batch statistics.
+        precision: of the passes.
+        smoothing: the part of each label that is shared by all classes (Szegedy et al. 2015); the loss says it too.
 
     Returns:
         The batch's mean loss and number of errors, scalars on the device.
     """
-    loss, errors = gradients(training, batch, group, precision)
+    loss, errors = gradients(training, batch, group, precision, smoothing)
     training.halted.copy_(torch.maximum(training.halted, (~loss.isfinite()).float()))
     training.optimizer.step()
     return loss, errors
 
 
-def gradients(training: Training, batch: Batch, group: int, precision: Resolved) -> tuple[Tensor, Tensor]:
+def gradients(
+    training: Training, batch: Batch, group: int, precision: Resolved, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The forward and backward passes of `train_step`; the gradients of the step before are forgotten."""
     training.optimizer.zero_grad(set_to_none=True)
     loss_sum, errors = torch.zeros((), device=batch.labels.device), torch.zeros_like(batch.labels[0])
@@ -67,7 +80,8 @@ def gradients(training: Training, batch: Batch, group: int, precision: Resolved)
         with training.together.passing(last=number == len(passes)):
             with autocast(images.device, precision):
                 logits = training.forward(images)
-                loss = F.cross_entropy(logits, labels, reduction="sum") / training.together.share(len(batch.labels))
+                total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+                loss = total / training.together.share(len(batch.labels))
             loss.backward()
         loss_sum += loss.detach()
         errors += (logits.detach().argmax(dim=1) != labels).sum()

@@ -9,7 +9,7 @@ from reslab.core.experiment import Precision
 from reslab.experiments.bench.advice import Advice
 from reslab.experiments.bench.timing import Row
 from reslab.experiments.names import parse_name
-from reslab.experiments.recipes import PAPER_CIFAR
+from reslab.experiments.recipes import cifar_paper
 
 Note = Callable[[str], None]
 Record = dict[str, Any]
@@ -79,7 +79,7 @@ def group_for(asked: Asked, batch: int) -> int:
     Raises:
         SpecError: there is no such network.
     """
-    usual = PAPER_CIFAR.bn_group if parse_name(asked.model).family == "cifar" else batch
+    usual = cifar_paper().bn_group if parse_name(asked.model).family == "cifar" else batch
     group = asked.bn_group or usual
     return batch if batch % group else group
 

@@ -1,0 +1,67 @@
+"""Every recipe runs, and says what it is expected to give, what it costs and how it is run."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Experiment, ModelSpec
+from reslab.core.units import duration_text
+from reslab.data.prepare import OFFICIAL
+from reslab.experiments.job import Outcome
+from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe, paper, paper_plateau
+from reslab.training.schedule import learning_rate
+
+PICTURES = {"IMAGENET": OFFICIAL["train"], "CIFAR10": 50_000, "embedded": 12_000}
+FEW = {"steps": 2, "batch": 4, "bn_group": 2, "log_every": 1, "evaluate_every": 2, "precision": "fp32"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_for_two_steps(
+    name: str, carry_out: Callable[..., Outcome], train_on: Callable[..., Outcome], photos: Path, tmp_path: Path
+) -> None:
+    recipe = named_recipe(name).but(FEW)
+    if recipe.photographs is None:
+        model = ModelSpec(name="cifar-resnet8", width=4)
+        outcome = carry_out(tmp_path / "run", Experiment(model=model, data="embedded", recipe=recipe))
+    else:
+        model = ModelSpec(name="resnet18", width=16)
+        outcome = train_on(photos, tmp_path / "run", Experiment(model=model, data="folder", recipe=recipe))
+    assert outcome.result is not None
+    assert (outcome.step, outcome.result["steps"]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_what_it_gives_costs_and_how_it_is_run(name: str) -> None:
+    purpose, *rest = about_recipe(name).splitlines()
+    assert purpose.endswith(".")
+    assert [line.split(":")[0] for line in rest if re.match("[A-Z][a-z]+:", line)] == ["Expected", "Cost", "Command"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_costs_is_what_it_asks_for(name: str) -> None:
+    about, recipe = about_recipe(name), named_recipe(name)
+    pictures = recipe.steps * recipe.batch
+    (said,) = re.findall(r"Cost: ([\d,]+) pictures", about)
+    assert said == f"{pictures:,}"
+    for epochs in re.findall(r"([\d.]+) epochs", about.partition("Cost:")[2]):
+        (of,) = [count for data, count in PICTURES.items() if f"--data {data}" in about]
+        assert float(epochs) == round(pictures / of, 1)
+    for duration, rate in re.findall(r"(\d+ h \d+ min)\s+at ([\d,]+)\s+images/s", about):
+        assert duration == duration_text(pictures / int(rate.replace(",", "")))
+
+
+def test_the_papers_rate_drops_at_150k_and_300k() -> None:
+    steps = (0, 149_999, 150_000, 299_999, 300_000, 599_999)
+    assert [learning_rate(paper(), step, None) for step in steps] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+
+
+def test_with_plateaus_nothing_but_they_divides_the_rate() -> None:
+    assert {learning_rate(paper_plateau(), step, None) for step in range(0, 600_000, 1_000)} == {0.1}
+
+
+def test_an_unknown_recipe_has_nothing_said_about_it() -> None:
+    with pytest.raises(SpecError, match=r"unknown recipe 'papr'; did you mean 'paper'\?"):
+        about_recipe("papr")
