@@ -140,7 +140,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "rate",
         "divided by 10 when the error plateaus (section 3.4), at steps 15e4 and 30e4 of Figure 4; 32k and 48k on CIFAR",
-        "at stated fractions of all steps (paper: a quarter and half, as Figure 4; paper-plateau: where the error says so)",
+        "at fractions of all steps: a quarter and a half, as in Figure 4, or others (recipe paper-plateau: on plateaus)",
         lambda experiment: _photographs(experiment) and bool(experiment.recipe.schedule.drops),
     ),
     Deviation(
