@@ -25,8 +25,9 @@ from reslab.data.views import ViewBatch, by_size
 from reslab.evaluation.views import ViewScores
 from reslab.experiments import inputs
 from reslab.experiments.feed import Feed
-from reslab.experiments.inputs import PhotoInputs, SmallInputs
+from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.scoring import Subject, score_views, scored
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.models.network import ResNet
 from reslab.models.resnet import cifar_resnet, resnet
 from reslab.transforms.cifar import CifarForm, per_pixel_mean

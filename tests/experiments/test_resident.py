@@ -18,11 +18,11 @@ from reslab.data.loader import training_batches
 from reslab.data.pictures import Pictures
 from reslab.experiments.environment import choose_device
 from reslab.experiments.feed import Feed
-from reslab.experiments.inputs import SmallInputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.networks import build
 from reslab.experiments.resident import choose_engine
 from reslab.experiments.session import Session, advance, begin
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.training.graph import recorded
 from reslab.training.loop import Watch
 from reslab.training.optimizer import decay_groups, keep_on_device, set_rate

@@ -17,11 +17,11 @@ from reslab.core.experiment import Experiment
 from reslab.core.protocol import find_protocol
 from reslab.data.pictures import Pictures
 from reslab.evaluation.views import in_memory
-from reslab.experiments import inputs
+from reslab.experiments import small_inputs
 from reslab.experiments.feed import Feed
-from reslab.experiments.inputs import SmallInputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.scoring import Subject, score_views, scored
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.experiments.world import ALONE, World, joined
 from reslab.transforms.cifar import CifarForm, per_pixel_mean
 
@@ -40,7 +40,7 @@ def hits_of(world: World) -> list[tuple[int, int]]:
         net = nn.Sequential(*body, nn.Linear(16, 10)).eval()  # small: it passes 4,000 times
     found = []
     for pictures, batch in GRID:
-        inputs.SMALL_TEST_BATCH = batch
+        small_inputs.SMALL_TEST_BATCH = batch
         pixels = torch.randint(256, (pictures, 3, 16, 16), generator=draw, dtype=torch.uint8)
         labels = torch.randint(10, (pictures,), generator=draw)
         data = Pictures("noise", "val", pixels, labels, tuple("abcdefghij"))
@@ -87,9 +87,9 @@ def process(rank: int, size: int, place: str) -> None:
 
 @pytest.fixture(scope="module")
 def alone() -> list[tuple[int, int]]:
-    before, threads = inputs.SMALL_TEST_BATCH, torch.get_num_threads()
+    before, threads = small_inputs.SMALL_TEST_BATCH, torch.get_num_threads()
     found = hits_of(ALONE)
-    inputs.SMALL_TEST_BATCH = before
+    small_inputs.SMALL_TEST_BATCH = before
     torch.set_num_threads(threads)
     return found
 

@@ -17,11 +17,11 @@ from reslab.experiments.bench.pictures import random_pictures
 from reslab.experiments.bench.steps import own_step
 from reslab.experiments.bench.timing import Turn, once, waiting_for
 from reslab.experiments.feed import Feed
-from reslab.experiments.inputs import SMALL_TEST_BATCH
 from reslab.experiments.memory import release_memory, within_memory
 from reslab.experiments.names import describe
 from reslab.experiments.networks import blueprint, build
 from reslab.experiments.session import begin
+from reslab.experiments.small_inputs import SMALL_TEST_BATCH
 from reslab.models.sizes import multiply_adds
 from reslab.models.trace import Step
 

@@ -14,6 +14,7 @@ from reslab.core.protocol import Protocol as Testing
 from reslab.data.photographs import Incident
 from reslab.data.picture_file import Header
 from reslab.data.source import Dataset
+from reslab.data.views import ViewBatch
 from reslab.evaluation.views import View
 from reslab.training.step import Batch
 from reslab.transforms.photographs import Pixels
@@ -72,3 +73,10 @@ class Inputs(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of it."""
+
+
+def with_mirror(images: Tensor, batch: ViewBatch, protocol: Testing) -> Iterator[View]:
+    """The views of a batch, as the network takes them, and their mirror images where the protocol has them."""
+    yield View(images, batch.indices, batch.group)
+    if protocol.mirror:
+        yield View(images.flip(-1), batch.indices, batch.group)

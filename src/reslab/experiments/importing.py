@@ -14,7 +14,8 @@ from reslab.core.imagenet import imagenet_classes
 from reslab.core.rundir import Record
 from reslab.core.text import printable
 from reslab.experiments.feed import Inputs
-from reslab.experiments.inputs import PhotoInputs, SmallInputs
+from reslab.experiments.inputs import PhotoInputs
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.experiments.weights import Complete, Weights, complete, read_weights, require_absent, store_weights
 from reslab.models.architecture import Architecture
 from reslab.models.resnet import blueprint

@@ -22,11 +22,12 @@ from reslab.data.source import Dataset
 from reslab.evaluation.views import in_memory
 from reslab.experiments.feed import Feed, Inputs
 from reslab.experiments.fine_tune import Tuning
-from reslab.experiments.inputs import SmallInputs, inputs_for
+from reslab.experiments.inputs import inputs_for
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
 from reslab.experiments.resident import Engine, choose_engine
 from reslab.experiments.scoring import Subject, Tested, score_views, scored
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of

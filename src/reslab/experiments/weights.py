@@ -12,8 +12,9 @@ from reslab.core.files import sha256_file
 from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
 from reslab.experiments.feed import Inputs
-from reslab.experiments.inputs import PhotoInputs, SmallInputs, stored_inputs
+from reslab.experiments.inputs import PhotoInputs, stored_inputs
 from reslab.experiments.names import architecture_of, spec_of
+from reslab.experiments.small_inputs import SmallInputs
 from reslab.models.architecture import Architecture
 from reslab.models.network import ResNet
 from reslab.models.resnet import build
