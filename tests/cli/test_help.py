@@ -22,7 +22,7 @@ FLAGS = {
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
         *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation", "--timeout"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
-        *("--mean-image", "--colour", "--colour-scale"),
+        *("--mean-image", "--colour", "--colour-scale", "--area", "--progressive"),
     },
     "evaluate": {
         *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"),

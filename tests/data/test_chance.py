@@ -157,11 +157,32 @@ def test_normal_draws_are_standard_normal_and_independent() -> None:
     assert abs(np.corrcoef(squares, rowvar=False)[np.triu_indices(9, 1)]).max() < 4 / math.sqrt(n)
 
 
-def test_colours_and_replacements_never_share_a_stream() -> None:
-    replacing = {chance.REPLACEMENT + attempt * chance.STREAMS for attempt in range(SUBSTITUTES)}
-    colouring = {chance.COLOUR + n * chance.STREAMS for n in range(SUBSTITUTES)}
-    single = {chance.ORDER, chance.ROW, chance.COLUMN, chance.MIRROR, chance.INITIAL_WEIGHTS, chance.SCALE}
-    assert not colouring & (replacing | single | {chance.VALIDATION})
+def test_no_two_purposes_ever_share_a_stream() -> None:
+    repeated = (chance.REPLACEMENT, chance.COLOUR, chance.AREA, chance.ASPECT)
+    further = [first + n * chance.STREAMS for first in repeated for n in range(SUBSTITUTES)]
+    single = [chance.ORDER, chance.ROW, chance.COLUMN, chance.MIRROR, chance.INITIAL_WEIGHTS, chance.SCALE]
+    streams = [*single, chance.VALIDATION, *further]
+    assert len(set(streams)) == len(streams)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ((0, 9, 0, 0), 0.6495327418720725),
+        ((7, 10, 2, 49999), 0.1333356023040576),
+        ((2**63 - 1, 81, 5, 3), 0.22447172634844892),
+    ],
+)
+def test_even_draws_never_change(place: tuple[int, int, int, int], expected: float) -> None:
+    assert chance.uniform(*place) == expected
+
+
+@CALM
+@given(SEEDS, st.integers(0, 900), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_an_even_draw_is_53_bits_of_its_word(seed: int, stream: int, epoch: int, sample: int) -> None:
+    drawn = chance.uniform(seed, stream, epoch, sample)
+    assert drawn * 2**53 == word(seed, stream, epoch, sample) >> 11
+    assert 0 <= drawn < 1
 
 
 def test_no_global_generator_is_touched() -> None:

@@ -81,7 +81,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> PhotoFolder:
 def made(work: TrainingCrops, task: int = 0) -> NDArray[np.uint8]:
     out = np.empty(work.room, np.uint8)
     work(task, out, lambda _item: None)
-    return out.reshape(work.batch, work.side, work.side, 3)
+    return out.reshape(work.batch, work.largest, work.largest, 3)
 
 
 def test_sides_take_turns_and_every_other_round_begins_with_the_last() -> None:
@@ -387,15 +387,15 @@ def test_the_rival_crops_as_a_naive_reader_does_and_as_the_exact_path_does(photo
 class Brighter(TrainingCrops):
     """Every second value is 4 too high."""
 
-    def crop(self, epoch: int, number: int, enlarged: list[Incident]) -> NDArray[np.uint8]:
-        crop = super().crop(epoch, number, enlarged) // 2
+    def crop(self, epoch: int, number: int, side: int, enlarged: list[Incident]) -> NDArray[np.uint8]:
+        crop = super().crop(epoch, number, side, enlarged) // 2
         crop[:, ::2] += 4
         return crop
 
 
 class Halved(TrainingCrops):
-    def crop(self, epoch: int, number: int, enlarged: list[Incident]) -> NDArray[np.uint8]:
-        return super().crop(epoch, number, enlarged) // 2
+    def crop(self, epoch: int, number: int, side: int, enlarged: list[Incident]) -> NDArray[np.uint8]:
+        return super().crop(epoch, number, side, enlarged) // 2
 
 
 def test_the_difference_is_the_mean_over_all_values_and_has_a_sign(photos: PhotoFolder) -> None:

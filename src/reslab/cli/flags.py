@@ -79,6 +79,10 @@ class PhotoFlags:
 
     Args:
         scale: the shorter side in training, drawn between these two.
+        area: in the place of the scale, a random part of the picture is resized to the crop: two shares of its area,
+            such as 0.08 1, between which one is drawn; or off.
+        progressive: two sides in pixels, such as 128 224, from the first to the second of which the crops of training
+            grow; or off.
         crop: pixels a side of what the network sees.
         shorter_side: the shorter side in testing.
         held_out: the share of each class that is kept for testing, where the folder has no val/.
@@ -93,6 +97,8 @@ class PhotoFlags:
     """
 
     scale: tuple[int, int] | None = None
+    area: list[str] | None = None
+    progressive: list[str] | None = None
     crop: int | None = None
     shorter_side: int | None = None
     held_out: float | None = None
@@ -112,6 +118,9 @@ class PhotoFlags:
         """
         settings = {key: value for key, value in given(self).items() if key not in ("mean_image", "colour_scale")}
         settings |= self._colour()
+        settings |= {} if self.area is None else {"area": _pair("area", self.area, "share", float)}
+        if self.progressive is not None:
+            settings["progressive"] = _pair("progressive", self.progressive, "sides", int)
         named = settings.pop("preprocessing", None)
         contract = {} if named is None else named_contract(named).preparation()
         contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
@@ -126,6 +135,18 @@ class PhotoFlags:
         if self.colour == "off":
             return {"colour": None}
         return {"colour": {**_colour(self.colour).model_dump(mode="json"), **scale}}
+
+
+def _pair(flag: str, words: list[str], key: str, number: type[int] | type[float]) -> dict[str, Any] | None:
+    """The setting ``key`` of two numbers; None where the flag says off."""
+    if words == ["off"]:
+        return None
+    try:
+        first, second = map(number, words)
+    except ValueError:
+        kind = "whole numbers" if number is int else "numbers"
+        raise SpecError(f"--{flag} is off, or two {kind}, not {' '.join(words)!r}") from None
+    return {key: (first, second)}
 
 
 def _colour(asked: str) -> Colour:

@@ -64,6 +64,8 @@ def resolve(asked: Asked, source: "Source", weights: "Weights | None") -> Experi
     if not merged["model"].get("name"):
         raise SpecError("which network? --model NAME, as `reslab list models` has it")
     experiment = Experiment.parse(merged, str(asked.spec or "the flags"))
+    if "scale" in photographs and experiment.recipe.photographs and experiment.recipe.photographs.area:
+        raise SpecError("--scale has no effect where training takes parts of a random area: no --scale, or --area off")
     parse_name(experiment.model.name).shortcut(experiment.model.shortcut)
     if asked.mean_image is not None and experiment.recipe.photographs is not None:
         contract = asked.mean_image.subtracted_by(experiment.recipe.photographs.contract)
@@ -110,7 +112,9 @@ def _from_weights(weights: "Weights", base: Mapping[str, Any]) -> dict[str, Any]
     if weights.model is not None:
         brought["model"] = weights.model.model_dump(mode="json")
     if weights.photographs is not None and base["recipe"]["photographs"] is not None:
-        kept = weights.photographs.model_dump(mode="json", include={"contract", "scale", "held_out"})
+        kept = weights.photographs.model_dump(mode="json", include={"contract", "scale", "held_out", "area"})
+        if kept["area"] is None:  # a recipe's area takes the place of any scale
+            del kept["area"]
         brought["recipe"] = {"photographs": kept}
     return brought
 

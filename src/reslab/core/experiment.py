@@ -1,12 +1,14 @@
 """One experiment as a frozen value: which network, on which pictures, by which recipe, from which seed."""
 
+import math
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from reslab.core.colour import Colour
-from reslab.core.contract import Contract, Positive
+from reslab.core.contract import Contract, Positive, Side
 from reslab.core.errors import SpecError
+from reslab.core.protocol import scaled
 from reslab.core.spec import Digest, Spec
 
 ShortcutKind = Literal["none", "A", "B", "C"]
@@ -20,6 +22,9 @@ OnBadPicture = Literal["stop", "replace"]
 Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Aspect = Annotated[float, Field(ge=0.01, le=100)]  # ours: narrower parts of a picture show nothing
 
 TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
 LOOKS = ("log_every", "evaluate_every")  # of a recipe: how often a run is looked at, which changes no number
@@ -96,11 +101,63 @@ class Augmentation(Spec):
     flip: bool = True
 
 
+class RandomArea(Spec):
+    """Training on a random part of a picture, resized to the crop: Szegedy et al. 2015 (GoogLeNet), section 6.
+
+    ``share`` of the picture's area, drawn evenly; ``aspect``, width over height, drawn evenly in its logarithm; the
+    part lies anywhere. After ten draws that do not fit into the picture its central part is taken, as torchvision does.
+    """
+
+    share: tuple[Share, Share] = (0.08, 1.0)  # Szegedy et al. 2015, section 6
+    aspect: tuple[Aspect, Aspect] = (3 / 4, 4 / 3)  # Szegedy et al. 2015, section 6
+
+    @model_validator(mode="after")
+    def _rises(self) -> "RandomArea":
+        for name, (low, high) in (("share", self.share), ("aspect", self.aspect)):
+            if low > high:
+                raise SpecError(f"area.{name} must rise, not {low:g} to {high:g}")
+        return self
+
+
+class Progressive(Spec):
+    """Crops of training that grow, from the first of ``sides`` to the last, in the part ``between`` of all steps.
+
+    The side grows linearly, rounded to the nearest ``multiple`` of pixels. Either of ``sides`` may be smaller or larger
+    than the crop of testing, which stays what the contract says.
+    """
+
+    sides: tuple[Side, Side]  # pixels
+    between: tuple[Part, Part] = (11 / 16, 13 / 16)  # ffcv-imagenet, ResNet-50 in 16 epochs
+    multiple: Positive = 32  # ffcv-imagenet; a ResNet of Table 1 shrinks a picture so many times
+
+    @model_validator(mode="after")
+    def _holds(self) -> "Progressive":
+        (first, last), (begin, end) = self.sides, self.between
+        if first > last:
+            raise SpecError(f"progressive.sides must rise, not {first} to {last}")
+        if odd := [side for side in self.sides if side % self.multiple]:
+            raise SpecError(f"progressive.sides must be multiples of {self.multiple}, not {odd[0]}")
+        if begin > end:
+            raise SpecError(f"progressive.between must rise, not {begin:g} to {end:g}")
+        return self
+
+    def side_at(self, step: int, steps: int) -> int:
+        """Pixels a side of the crops of update ``step``, counted from 0, of ``steps``."""
+        (first, last), (begin, end) = self.sides, self.between
+        done = step / steps
+        if done < begin or done >= end:
+            return first if done < begin else last
+        grown = first + (last - first) * (done - begin) / (end - begin)
+        return self.multiple * math.floor(grown / self.multiple + 0.5)
+
+
 class Photographs(Spec):
     """How photographs in folders are read: scale jitter, crop and mirror image in training (section 3.4)."""
 
     contract: Contract = Contract()
-    scale: tuple[Positive, Positive] = (256, 480)  # section 3.4: the shorter side, both ends included
+    scale: tuple[Positive, Positive] = (256, 480)  # section 3.4: the shorter side, both ends included; not with an area
+    area: RandomArea | None = None  # None: the scale jitter of section 3.4
+    progressive: Progressive | None = None  # None: crops of the contract's size throughout (section 3.4)
     flip: bool = True  # section 3.4
     colour: Colour | None = None  # section 3.4 has it; None: colours stay as they are
     decode: Decode = "fast"  # in training; testing is always exact
@@ -110,11 +167,27 @@ class Photographs(Spec):
     @model_validator(mode="after")
     def _crops_fit(self) -> "Photographs":
         low, high = self.scale
+        if self.area is not None:
+            return self
         if low > high:
             raise SpecError(f"scale must rise, not {low} to {high}")
         if low < self.contract.crop:
             raise SpecError(f"a crop of {self.contract.crop} does not fit a shorter side of {low}: raise the scale")
         return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Pixels a side of the smallest and of the largest crops of training."""
+        return (self.contract.crop,) * 2 if self.progressive is None else self.progressive.sides
+
+    def side_at(self, step: int, steps: int) -> int:
+        """Pixels a side of the crops of training in update ``step``, counted from 0, of ``steps``."""
+        return self.contract.crop if self.progressive is None else self.progressive.side_at(step, steps)
+
+    def scale_for(self, side: int) -> tuple[int, int]:
+        """``scale`` for crops of ``side``, which so show the same share of a picture as those of the contract's."""
+        low, high = (scaled(shorter, side, self.contract.crop) for shorter in self.scale)
+        return low, high
 
 
 class Recipe(Spec):

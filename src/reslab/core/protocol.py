@@ -135,9 +135,9 @@ def preset(name: str, native: Native) -> Protocol | None:
     return None if settings is None else Protocol.parse({"name": name, **settings}, f"protocol {name}")
 
 
-def scaled(side: int, crop: int) -> int:
-    """``side`` of ImageNet's crop of 224, for another crop: rounded to whole pixels."""
-    return round(side * crop / CROP)
+def scaled(side: int, crop: int, usual: int = CROP) -> int:
+    """``side`` of a crop of ``usual`` pixels, ImageNet's 224, for another crop: rounded to whole pixels."""
+    return round(side * crop / usual)
 
 
 def find_protocol(asked: str | None, native: Native) -> Protocol:

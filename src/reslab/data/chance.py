@@ -23,7 +23,9 @@ SCALE: Final = 5
 REPLACEMENT: Final = 6
 VALIDATION: Final = 7
 COLOUR: Final = 8
-STREAMS: Final = 8  # multiples of it on top make further streams for REPLACEMENT and COLOUR, which so never meet
+AREA: Final = 9
+ASPECT: Final = 10
+STREAMS: Final = 8  # its multiples on top of REPLACEMENT, COLOUR, AREA and ASPECT make further streams; none ever meet
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -52,10 +54,12 @@ def order(seed: int, epoch: int, count: int, stream: int = ORDER) -> Indices:
 
 def draw(bound: int, seed: int, stream: int, epoch: int, sample: int) -> int:
     """The integer in [0, bound) that `below` gives for one sample's `words`, without arrays: 4 microseconds, not 73."""
-    state = 0
-    for number in (seed, stream, epoch, sample):
-        state = _mix_one((state + int(_GAMMA) + number) & _MASK)
-    return ((state >> 32) * bound) >> 32
+    return ((_word(seed, stream, epoch, sample) >> 32) * bound) >> 32
+
+
+def uniform(seed: int, stream: int, epoch: int, sample: int) -> float:
+    """A multiple of 2**-53 in [0, 1) from 53 bits of one sample's `words`."""
+    return (_word(seed, stream, epoch, sample) >> 11) * 2.0**-53
 
 
 def normal(seed: int, stream: int, epoch: int, samples: Indices, count: int) -> NDArray[np.float32]:
@@ -94,6 +98,13 @@ class Stream:
 def _uniform(bits: Words) -> NDArray[np.float64]:
     """Multiples of 2**-53 in [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _word(seed: int, stream: int, epoch: int, sample: int) -> int:
+    state = 0
+    for number in (seed, stream, epoch, sample):
+        state = _mix_one((state + int(_GAMMA) + number) & _MASK)
+    return state
 
 
 def _mix_one(state: int) -> int:

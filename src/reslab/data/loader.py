@@ -127,21 +127,21 @@ def training_crops(
     workers: int = 0,
     warn: Warn = unheard,
 ) -> Iterator[CropBatch]:
-    """`training_batches` for photographs: random crops at random scales, decoded by ``workers``.
+    """`training_batches` for photographs: random crops, of the side that their step has, decoded by ``workers``.
 
     Raises:
         PictureError: a picture cannot be used and the settings say stop.
         WorkerError: a picture killed or hung three workers.
     """
     places, patience = range(batch) if part is None else part, photos.store.patience
-    work = TrainingCrops(photos, settings, len(places), seed)
+    work = TrainingCrops(photos, settings, len(places), seed, lambda first: settings.side_at(first // batch, steps))
     tasks = range(consumed + places.start, steps * batch, batch)
     for found, buffer in in_order(work, tasks, workers, warn, patience):
-        yield _crops(found, buffer, settings.contract.crop)
+        yield _crops(found, buffer)
 
 
-def _crops(found: PhotoBatch, buffer: Buffer, side: int) -> CropBatch:
-    pixels = _tensor(buffer, (len(found.indices), side, side, 3))
+def _crops(found: PhotoBatch, buffer: Buffer) -> CropBatch:
+    pixels = _tensor(buffer, (len(found.indices), found.side, found.side, 3))
     labels, indices = torch.from_numpy(found.labels), torch.from_numpy(found.indices)
     colours = None if found.colours is None else torch.from_numpy(found.colours)
     return CropBatch(pixels, labels, indices, found.replaced, found.enlarged, colours)

@@ -22,8 +22,10 @@ from reslab.data.parts import Part
 from reslab.data.picture_file import Header, read_header, read_picture
 from reslab.data.pool import At, Buffer
 from reslab.data.store import Store
+from reslab.data.windows import Draws, mirrored, window
 from reslab.transforms.colour import colours
-from reslab.transforms.photographs import Crop, Pixels, centre_crop, cut, cut_whole, resized_to
+from reslab.transforms.photographs import Pixels, centre_crop, cut, cut_whole
+from reslab.transforms.regions import Region, cut_region
 
 SUBSTITUTES: Final = 100  # tries before a picture is given up: a folder that bad is no training set
 
@@ -109,6 +111,7 @@ class Incident(NamedTuple):
 class PhotoBatch(NamedTuple):
     """``labels`` and ``indices`` int64 (B,) of the crops in the buffer; which pictures were replaced or enlarged.
 
+    ``side``: pixels a side of the crops.
     ``colours``: float32 (B, 3), what their pixels are to gain in RGB; None: nothing.
     """
 
@@ -116,21 +119,39 @@ class PhotoBatch(NamedTuple):
     indices: NDArray[np.int64]
     replaced: tuple[Incident, ...]
     enlarged: tuple[Incident, ...]
+    side: int
     colours: NDArray[np.float32] | None = None
 
 
 class TrainingCrops:
-    """Work: batches of the endless stream of shuffled epochs, by the position of their first sample (section 3.4)."""
+    """Work: batches of the endless stream of shuffled epochs, by the position of their first sample (section 3.4).
 
-    def __init__(self, photos: PhotoFolder, settings: Photographs, batch: int, seed: int) -> None:
+    Args:
+        photos: the training pictures.
+        settings: how they are read.
+        batch: crops a batch.
+        seed: with epoch and sample index, all that decides the crops.
+        side_at: pixels a side of the crops, by the position of a batch; None: the contract's.
+    """
+
+    def __init__(
+        self,
+        photos: PhotoFolder,
+        settings: Photographs,
+        batch: int,
+        seed: int,
+        side_at: Callable[[int], int] | None = None,
+    ) -> None:
+        assert settings.progressive is None or side_at is not None
         self.photos, self.settings, self.batch, self.seed = photos, settings, batch, seed
         self.stream = chance.Stream(seed, len(photos))
-        self.side = settings.contract.crop
+        self.largest = settings.sides[1]
+        self.side_at = side_at or (lambda _position: self.largest)
 
     @property
     def room(self) -> int:
-        """Bytes of one batch."""
-        return self.batch * self.side**2 * 3
+        """Bytes of one batch of the largest crops."""
+        return self.batch * self.largest**2 * 3
 
     def describe(self, item: int) -> str:
         """A picture's path."""
@@ -138,7 +159,8 @@ class TrainingCrops:
 
     def __call__(self, task: int, out: Buffer, at: At) -> PhotoBatch:
         """The batch whose first sample is ``task``."""
-        crops = out[: self.room].reshape(self.batch, self.side, self.side, 3)
+        side = self.side_at(task)
+        crops = out[: self.batch * side**2 * 3].reshape(self.batch, side, side, 3)
         taken: list[int] = []
         replaced: list[Incident] = []
         enlarged: list[Incident] = []
@@ -146,21 +168,24 @@ class TrainingCrops:
         for epoch, samples in self.stream.pieces(task, self.batch):
             first = len(taken)
             for sample in samples.tolist():
-                number, crops[len(taken)], met = self._sample(epoch, sample, enlarged, at)
+                number, crops[len(taken)], met = self._sample(epoch, sample, side, enlarged, at)
                 taken.append(number)
                 replaced += met
             gained += self._colours(epoch, np.array(taken[first:], np.int64))
         indices = np.array(taken, np.int64)
         labels = self.photos.index.labels[indices].astype(np.int64)
-        return PhotoBatch(labels, indices, tuple(replaced), tuple(enlarged), np.concatenate(gained) if gained else None)
+        added = np.concatenate(gained) if gained else None
+        return PhotoBatch(labels, indices, tuple(replaced), tuple(enlarged), side, added)
 
-    def _sample(self, epoch: int, sample: int, enlarged: list[Incident], at: At) -> tuple[int, Pixels, list[Incident]]:
+    def _sample(
+        self, epoch: int, sample: int, side: int, enlarged: list[Incident], at: At
+    ) -> tuple[int, Pixels, list[Incident]]:
         incidents: list[Incident] = []
         number = sample
         for attempt in range(SUBSTITUTES):
             at(number)
             try:
-                return number, self.crop(epoch, number, enlarged), incidents
+                return number, self.crop(epoch, number, side, enlarged), incidents
             except PictureError as error:
                 if self.settings.on_bad_picture == "stop":
                     raise self.photos.named(number, error) from None
@@ -170,39 +195,34 @@ class TrainingCrops:
         last = f"{printable(incidents[-1].path)} {incidents[-1].what}"
         raise PictureError(f"{SUBSTITUTES} pictures one after the other cannot be used; the last: {last}")
 
-    def crop(self, epoch: int, number: int, enlarged: list[Incident]) -> Pixels:
-        """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3), mirrored where chance says so.
+    def crop(self, epoch: int, number: int, side: int, enlarged: list[Incident]) -> Pixels:
+        """A random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3), mirrored where chance says so.
 
         Args:
             epoch: which pass over the pictures.
             number: which picture.
+            side: pixels a side.
             enlarged: gets the picture where it is smaller than the crop.
 
         Raises:
             PictureError: the picture cannot be used.
         """
         data, header = self.photos.open(number)
-        enlarged += self.photos.smaller(number, header, self.side)
-        window, mirrored = self._window(epoch, number, header.upright)
-        at_least = window.resized if self.settings.decode == "fast" else None
-        picture = decode(data, header, at_least)
-        crop = cut(picture, window) if self.settings.decode == "fast" else cut_whole(picture, window)
-        return crop[:, ::-1] if mirrored else crop
+        enlarged += self.photos.smaller(number, header, side)
+        draws, fast = Draws(self.seed, epoch, number), self.settings.decode == "fast"
+        chosen = window(self.settings, header.upright, side, draws)
+        if isinstance(chosen, Region):
+            crop = cut_region(decode(data, header, chosen.least if fast else None), chosen)
+        elif fast:
+            crop = cut(decode(data, header, chosen.resized), chosen)
+        else:
+            crop = cut_whole(decode(data, header), chosen)
+        return crop[:, ::-1] if mirrored(self.settings, draws) else crop
 
     def _colours(self, epoch: int, numbers: NDArray[np.int64]) -> list[NDArray[np.float32]]:
         """What the pictures ``numbers`` gain in ``epoch``, where colours change at all."""
         how = self.settings.colour
         return [] if how is None else [colours(chance.normal(self.seed, chance.COLOUR, epoch, numbers, 3), how)]
-
-    def _window(self, epoch: int, number: int, size: tuple[int, int]) -> tuple[Crop, bool]:
-        def draw(bound: int, stream: int) -> int:
-            return chance.draw(bound, self.seed, stream, epoch, number)
-
-        low, high = self.settings.scale
-        resized = resized_to(size, low + draw(high - low + 1, chance.SCALE))
-        left = draw(resized[0] - self.side + 1, chance.COLUMN)
-        top = draw(resized[1] - self.side + 1, chance.ROW)
-        return Crop(resized, left, top, self.side), self.settings.flip and draw(2, chance.MIRROR) == 1
 
 
 class SingleViews:

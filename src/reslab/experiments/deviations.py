@@ -47,7 +47,18 @@ def _prepared_otherwise(experiment: Experiment) -> bool:
     contract = settings.contract
     if contract.mean_image is not None:  # whose average is the mean
         contract = contract.but({"mean": usual.contract.mean, "mean_image": None})
-    return (contract, settings.scale) != (usual.contract, usual.scale)
+    scale = usual.scale if settings.area else settings.scale
+    return (contract, scale) != (usual.contract, usual.scale)
+
+
+def _parts(experiment: Experiment) -> bool:
+    settings = experiment.recipe.photographs
+    return settings is not None and settings.area is not None
+
+
+def _growing(experiment: Experiment) -> bool:
+    settings = experiment.recipe.photographs
+    return settings is not None and settings.progressive is not None
 
 
 def _one_mean(experiment: Experiment) -> bool:
@@ -97,6 +108,19 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         "RGB pixels in [0, 255] minus the mean; shorter side from 256 to 480, crops of 224 (section 3.4)",
         "as other weights ask for, or as was asked: other mean, scale, order of channels, sides or crops",
         _prepared_otherwise,
+    ),
+    Deviation(
+        "random area",
+        "a crop of 224 of the picture at a random scale, its shape unchanged (section 3.4)",
+        "any part of the picture, of a random share of its area and a random aspect, resized to the crop: that of"
+        " GoogLeNet (Szegedy et al. 2015), which torchvision's recipes have",
+        _parts,
+    ),
+    Deviation(
+        "progressive sides",
+        "crops of one size throughout (section 3.4)",
+        "crops of training that grow: smaller ones cost less; testing keeps its crop",
+        _growing,
     ),
     Deviation(
         "colour",

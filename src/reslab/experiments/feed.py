@@ -50,7 +50,11 @@ class Inputs(Protocol):
 
     @property
     def side(self) -> int:
-        """Pixels a side of what the network is fed in training."""
+        """Pixels a side of what the network is fed in testing by its usual protocol."""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Pixels a side of the smallest and of the largest that the network is fed in training."""
 
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
         """Batches after ``consumed`` samples, or this process's part of each."""

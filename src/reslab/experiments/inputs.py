@@ -49,11 +49,16 @@ class PhotoInputs:
 
     @property
     def side(self) -> int:
-        """Pixels a side of the crop."""
+        """Pixels a side of the crop in testing."""
         return self.settings.contract.crop
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """See `Photographs.sides`."""
+        return self.settings.sides
+
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
-        """Random crops at random scales, mirrored half the time, of changed colours where asked (section 3.4)."""
+        """Random crops, mirrored half the time, of changed colours where asked (section 3.4)."""
         here = self.on(feed.device)
         stream = training_crops(
             _photographs(pictures),

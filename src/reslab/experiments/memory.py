@@ -112,7 +112,7 @@ def fits(session: Session, group: int, *, recompute: bool = False) -> bool:
 
 def _try(session: Session, group: int) -> list[Tensor]:
     """Forward and backward of two groups, the second beside the gradients of the first, with room for the momentum."""
-    recipe, device, side = session.recipe, session.feed.device, session.inputs.side
+    recipe, device, side = session.recipe, session.feed.device, session.inputs.sides[1]
     room = _room_for_momentum(session)
     images = torch.zeros(recipe.batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(recipe.batch, dtype=torch.int64, device=device)

@@ -129,7 +129,7 @@ def begin(
     net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     inputs = inputs_for(pictures, recipe, image)
     if isinstance(net, ResNet):
-        _refuse_what_is_too_small(net, inputs.side, recipe.bn_group)
+        _refuse_what_is_too_small(net, inputs, recipe.bn_group)
     chosen = tuning or Tuning()
     optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
     training = Training(net, optimizer, Window(feed.device))
@@ -189,11 +189,13 @@ class _Recording:
         return self.replay(draws)
 
 
-def _refuse_what_is_too_small(net: ResNet, side: int, group: int) -> None:
-    require_size(torch.empty(side, side, device="meta"), net.smallest_input)
-    if group == 1 and size_of(net, side).stages[-2].output == (1, 1):
+def _refuse_what_is_too_small(net: ResNet, inputs: Inputs, group: int) -> None:
+    smallest = inputs.sides[0]
+    for side in (inputs.side, smallest):
+        require_size(torch.empty(side, side, device="meta"), net.smallest_input)
+    if group == 1 and size_of(net, smallest).stages[-2].output == (1, 1):
         raise SpecError(
-            f"batch statistics of one picture, whose map of {side}x{side} pixels ends as 1x1, are none:"
+            f"batch statistics of one picture, whose map of {smallest}x{smallest} pixels ends as 1x1, are none:"
             " take a larger bn_group or crop"
         )
 

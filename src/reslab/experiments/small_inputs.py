@@ -45,6 +45,11 @@ class SmallInputs:
         """Pixels a side."""
         return self.form.mean.shape[-1]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Training has pictures of the same side."""
+        return self.side, self.side
+
     def training(self, pictures: Dataset, recipe: Recipe, seed: int, consumed: int, feed: Feed) -> Iterator[Batch]:
         """Shifted and mirrored pictures; without workers they are made on the device, where they lie."""
         if not feed.workers:

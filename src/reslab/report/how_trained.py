@@ -60,10 +60,24 @@ def _crops(recipe: Recipe) -> str:
     photographs = recipe.photographs
     if photographs is None:
         return f"crops from {recipe.augment.pad} padded pixels{' and mirror images' if recipe.augment.flip else ''}"
-    crop, (low, high) = photographs.contract.crop, photographs.scale
-    drawn = f"random crops of {crop}x{crop} pixels{' and mirror images' if photographs.flip else ''}"
+    mirrored = " and mirror images" if photographs.flip else ""
+    if photographs.area is not None:
+        (low, high), (narrow, wide) = photographs.area.share, photographs.area.aspect
+        shape = f"{100 * low:g} to {100 * high:g} % of its area, {narrow:.2f} to {wide:.2f} times as wide as high"
+        return f"random parts of a picture ({shape}) resized to {_side(photographs)}{mirrored}{_colours(photographs)}"
+    low, high = photographs.scale
     scale = f"of {low}" if low == high else f"drawn from {low} to {high}"
-    return f"{drawn}, of pictures with a shorter side {scale}{_colours(photographs)}"
+    of = "" if photographs.progressive is None else f" for a crop of {photographs.contract.crop}"
+    where = f"pictures with a shorter side {scale}{of}"
+    return f"random crops of {_side(photographs)}{mirrored}, of {where}{_colours(photographs)}"
+
+
+def _side(photographs: Photographs) -> str:
+    first, last = photographs.sides
+    if photographs.progressive is None:
+        return f"{last}x{last} pixels"
+    begin, end = (f"{100 * part:.0f} %" for part in photographs.progressive.between)
+    return f"{first}x{first} pixels, growing to {last}x{last} between {begin} and {end} of all steps,"
 
 
 def _colours(photographs: Photographs) -> str:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from reslab.data.photographs import Incident, TrainingCrops
 from reslab.data.pool import Work
+from reslab.data.windows import Draws, jittered, mirrored
 from reslab.experiments.bench.timing import AHEAD
 from reslab.transforms.photographs import Crop, Pixels
 
@@ -24,15 +25,16 @@ def naive_crop(picture: Image.Image, window: Crop, *, mirrored: bool) -> Pixels:
 
 
 class NaiveCrops(TrainingCrops):
-    """The same pictures and windows as `TrainingCrops`; Pillow decodes each picture whole."""
+    """The same pictures and windows as `TrainingCrops` at random scales; Pillow decodes each picture whole."""
 
-    def crop(self, epoch: int, number: int, _enlarged: list[Incident]) -> Pixels:
-        """The random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3)."""
+    def crop(self, epoch: int, number: int, side: int, _enlarged: list[Incident]) -> Pixels:
+        """A random crop of picture ``number`` in ``epoch``: uint8 (side, side, 3)."""
         with Image.open(io.BytesIO(self.photos.store.read(number))) as image:
             ImageOps.exif_transpose(image, in_place=True)
             picture = image if image.mode == "RGB" else image.convert("RGB")
-            window, mirrored = self._window(epoch, number, picture.size)
-            return naive_crop(picture, window, mirrored=mirrored)
+            draws = Draws(self.seed, epoch, number)
+            window = jittered(self.settings, picture.size, side, draws)
+            return naive_crop(picture, window, mirrored=mirrored(self.settings, draws))
 
 
 def threaded(work: Work[Any], tasks: Sequence[int], threads: int) -> Generator[None, None, None]:
