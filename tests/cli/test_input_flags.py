@@ -16,8 +16,10 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FolderOf = Callable[..., Path]
-SMALL = ("--model", "cifar-resnet8", "--width", 4, "--crop", 32, "--shorter-side", 32, "--scale", 32, 40)
-TINY = (*SMALL, "--steps", 2, "--batch", 8, "--evaluate-every", 2, "--log-every", 1, "--workers", 0)
+SMALL = ("--model", "cifar-resnet8", "--width", 4, "--crop", 32, "--shorter-side", 32)
+SCALED = ("--scale", 32, 40)
+TWO_STEPS = ("--steps", 2, "--batch", 8, "--evaluate-every", 2, "--log-every", 1, "--workers", 0)
+TINY = (*SMALL, *SCALED, *TWO_STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +41,9 @@ def measured(reslab: Command, photos: Path, tmp_path_factory: pytest.TempPathFac
 def spec_of(reslab: Command, photos: Path, tmp_path: Path) -> Callable[..., Any]:
     """The resolved settings of photographs."""
 
-    def resolve(*words: object) -> Any:
-        done = reslab("train", "--data", photos, *SMALL, *words, "--out", tmp_path / "r", "--dry-run", "--json")
+    def resolve(*words: object, sizes: tuple[object, ...] = SCALED) -> Any:
+        words = (*SMALL, *sizes, *words)
+        done = reslab("train", "--data", photos, *words, "--out", tmp_path / "r", "--dry-run", "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["recipe"]["photographs"]
 
@@ -91,6 +94,62 @@ def test_a_mean_image_is_named_in_the_contract_with_its_average(
     assert contract["mean_image"] == found["mean_image"]["sha256"]
     turn = 1 if order == "RGB" else -1
     assert (contract["order"], contract["mean"][::turn]) == (order, pytest.approx(found["mean"], rel=1e-6))
+
+
+def test_areas_and_growing_crops_are_asked_for_and_taken_back(spec_of: Callable[..., Any], tmp_path: Path) -> None:
+    assert [spec_of()[key] for key in ("area", "progressive")] == [None, None]
+    toml = tmp_path / "spec.toml"
+    toml.write_text(
+        "[recipe.photographs]\narea = {aspect = [0.5, 2]}\n"
+        "progressive = {sides = [32, 64], between = [0, 0.5], multiple = 16}\n"
+    )
+    given = spec_of("--spec", toml, sizes=())
+    assert given["area"] == {"share": [0.08, 1.0], "aspect": [0.5, 2.0]}
+    assert given["progressive"] == {"sides": [32, 64], "between": [0.0, 0.5], "multiple": 16}
+    changed = spec_of("--spec", toml, "--area", 0.25, 1, "--progressive", 48, 48, sizes=())
+    assert changed["area"] == {"share": [0.25, 1.0], "aspect": [0.5, 2.0]}
+    assert changed["progressive"] == {"sides": [48, 48], "between": [0.0, 0.5], "multiple": 16}
+    back = spec_of("--spec", toml, "--area", "off", "--progressive", "off")
+    assert (back["area"], back["progressive"], back["scale"]) == (None, None, [32, 40])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--area", 0.08, 1), "--scale has no effect where training takes parts of a random area: no --scale, or"),
+        (("--area", 0.08), "--area is off, or two numbers, not '0.08'"),
+        (("--area", "on"), "--area is off, or two numbers, not 'on'"),
+        (("--area", 1, 0.5), "the flags: area.share must rise, not 1 to 0.5"),
+        (("--area", 0, 1), "recipe.photographs.area.share.0 is 0.0: input should be greater than 0"),
+        (("--progressive", 32, 48), "progressive.sides must be multiples of 32, not 48"),
+        (("--progressive", 64, 32), "progressive.sides must rise, not 64 to 32"),
+        (("--progressive", 32.5, 64), "--progressive is off, or two whole numbers, not '32.5 64'"),
+        (("--progressive", 32, 64, 96), "--progressive is off, or two whole numbers, not '32 64 96'"),
+    ],
+)
+def test_an_area_or_side_that_cannot_be_is_one_line(
+    words: tuple[object, ...], message: str, reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    assert message in one_line(reslab("train", "--data", photos, *TINY, *words, "--out", tmp_path / "r"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_pictures_have_neither_areas_nor_growing_crops(reslab: Command, tmp_path: Path) -> None:
+    words = ("train", "--data", "embedded", "--model", "cifar-resnet8", "--out", tmp_path / "r")
+    for flags, name in ((("--area", "off"), "area"), (("--progressive", 32, 64), "progressive")):
+        assert f"settings of photographs ({name}) have no effect on embedded" in one_line(reslab(*words, *flags))
+
+
+def test_two_steps_on_growing_parts_end_in_a_test_by_the_contract(
+    reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    flags = ("--area", 0.3, 1, "--progressive", 32, 64)
+    done = reslab("train", "--data", photos, *SMALL, *TWO_STEPS, *flags, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["input_size"], result["protocol"], result["steps"]) == (32, "center", 2)
+    again = reslab("evaluate", tmp_path / "run", "--data", photos, "--split", "val", "--workers", 0, "--json")
+    assert json.loads(again.stdout)["error"] == result["test_error"]
 
 
 def test_two_steps_with_colours_are_others_than_without_and_off_is_without(

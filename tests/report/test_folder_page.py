@@ -159,6 +159,32 @@ def test_changed_colours_are_said(
 
 
 @pytest.mark.usefixtures("unpainted")
+@pytest.mark.parametrize(
+    ("photographs", "said"),
+    [
+        (
+            {"area": {}},
+            "random parts of a picture (8 to 100 % of its area, 0.75 to 1.33 times as wide as high)"
+            " resized to 224x224 pixels and mirror images; batch normalisation",
+        ),
+        (
+            {"progressive": {"sides": [128, 256], "between": [0.25, 0.5]}, "flip": False},
+            "random crops of 128x128 pixels (growing to 256x256 between 25 % and 50 % of all steps),"
+            " of pictures with a shorter side drawn from 256 to 480 for a crop of 224; batch normalisation",
+        ),
+    ],
+)
+def test_parts_of_a_random_area_and_growing_crops_are_said(
+    photographs: dict[str, Any], said: str, make_photo_run: Maker, tmp_path: Path
+) -> None:
+    run = make_photo_run(LABELS, ANSWERS, CERTAINTY, CLASSES, data="trees", recipe={"photographs": photographs})
+    page, _ = pages(tmp_path, run)
+    text = Reader(page).text
+    assert said in text
+    assert "on the central 224x224 pixels of pictures with a shorter side of 256." in text
+
+
+@pytest.mark.usefixtures("unpainted")
 def test_fine_tuning_is_said(make_photo_run: Maker, tmp_path: Path) -> None:
     start = Start(weights="ab" * 32, freeze=("stem", "layer1"), body_rate=0.2)
     run = make_photo_run(LABELS, ANSWERS, CERTAINTY, CLASSES, start=start)

@@ -239,11 +239,14 @@ def test_the_ledger_shows_what_touches_the_runs(make_run: Maker) -> None:
         ({"contract": {"mean": [1, 2, 3], "mean_image": "ab" * 32}}, set()),
         ({"contract": {"mean": [1, 2, 3]}}, {"mean", "preparation"}),
         ({"contract": {"mean": [1, 2, 3], "mean_image": "ab" * 32, "order": "BGR"}}, {"preparation"}),
+        ({"scale": [300, 400]}, {"mean", "preparation"}),
+        ({"area": {}, "scale": [300, 400]}, {"mean", "random area"}),
+        ({"progressive": {"sides": [128, 224]}}, {"mean", "progressive sides"}),
     ],
 )
 def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: set[str]) -> None:
     photographs = Photographs(colour=Colour()).but(changes)
     experiment = Experiment(model=ModelSpec(name="resnet18"), data="folder", recipe=Recipe(photographs=photographs))
     found = {line.topic for line in deviations([experiment])}
-    assert found & {"mean", "colour", "preparation"} == topics
+    assert found & {"mean", "colour", "preparation", "random area", "progressive sides"} == topics
     assert ("colour's strength" in found) == (photographs.colour is not None)

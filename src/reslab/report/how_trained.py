@@ -77,7 +77,7 @@ def _side(photographs: Photographs) -> str:
     if photographs.progressive is None:
         return f"{last}x{last} pixels"
     begin, end = (f"{100 * part:.0f} %" for part in photographs.progressive.between)
-    return f"{first}x{first} pixels, growing to {last}x{last} between {begin} and {end} of all steps,"
+    return f"{first}x{first} pixels (growing to {last}x{last} between {begin} and {end} of all steps)"
 
 
 def _colours(photographs: Photographs) -> str:
