@@ -78,6 +78,24 @@ def test_a_run_brings_its_network_its_contract_and_the_recipe_for_fine_tuning(
     assert len(spec["start"]["weights"]) == 64
 
 
+def test_weights_trained_on_parts_of_a_random_area_bring_it_and_others_leave_the_recipes(
+    reslab: Command, source: Path, photos: Path, tmp_path: Path
+) -> None:
+    sizes = ("--crop", 32, "--shorter-side", 36)
+    area = ("--area", 0.2, 1)
+    done = reslab("train", "--data", photos, *NETWORK, *sizes, *area, *SHORT, "--out", tmp_path / "parts")
+    assert done.returncode == 0, done.stderr
+    words = ("train", "--data", photos, "--out", tmp_path / "r", *DRY)
+    found = spec_of(reslab(*words, "--from", tmp_path / "parts"))["recipe"]["photographs"]
+    assert found["area"]["share"] == [0.2, 1.0]
+    changed = spec_of(reslab(*words, "--from", tmp_path / "parts", "--area", 0.5, 1))["recipe"]["photographs"]
+    assert changed["area"] == {"share": [0.5, 1.0], "aspect": found["area"]["aspect"]}
+    plain = spec_of(reslab(*words, "--from", tmp_path / "parts", "--area", "off", "--scale", 34, 50))
+    assert (plain["recipe"]["photographs"]["area"], plain["recipe"]["photographs"]["scale"]) == (None, [34, 50])
+    other = spec_of(reslab(*words, "--from", source))["recipe"]["photographs"]
+    assert (other["area"], other["scale"]) == (None, [34, 50])
+
+
 def test_flags_override_what_the_weights_bring_and_the_run_records_it(
     reslab: Command, source: Path, photos: Path, tmp_path: Path
 ) -> None:
