@@ -160,3 +160,15 @@ def test_other_classes_are_refused_in_one_line(
     assert (
         "other has classes that the network does not know (1 of 3): oak; it knows 3 classes: ash, birch, cedar" in line
     )
+
+
+def test_convolutions_that_crash_torch_are_refused_with_what_to_take_instead(
+    reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    words = ("train", "--model", "resnet18", "--width", 8, "--data", photos, "--out", tmp_path / "run")
+    done = reslab(*words, "--steps", 1, "--batch", 4)
+    assert done.returncode == 2
+    assert "fewer than 16 channels crash torch on a CPU with crops of 224; take --width 16 or more" in done.stderr
+    assert not (tmp_path / "run").exists()
+    few = ("--steps", 1, "--batch", 4, "--workers", 0, "--precision", "fp32", "--crop", 64, "--scale", 64, 70)
+    assert reslab(*words, *few).returncode == 0

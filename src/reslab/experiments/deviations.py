@@ -164,7 +164,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "rate",
         "divided by 10 when the error plateaus (section 3.4), at steps 15e4 and 30e4 of Figure 4; 32k and 48k on CIFAR",
-        "at fractions of all steps: a quarter and a half, as in Figure 4, or others (recipe paper-plateau: on plateaus)",
+        "at fractions of all steps: a quarter and a half, as in Figure 4, or others (paper-plateau: on plateaus)",
         lambda experiment: _photographs(experiment) and bool(experiment.recipe.schedule.drops),
     ),
     Deviation(

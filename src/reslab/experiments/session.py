@@ -42,6 +42,8 @@ from reslab.training.window import Window
 from reslab.transforms.mean_image import MeanImage
 
 THINNEST: Final = 8  # channels
+THINNEST_STRIDED: Final = 16  # channels, of maps of more than LARGEST_THIN pixels a side
+LARGEST_THIN: Final = 48
 MOST_WORKERS: Final = 16  # ours: more cores than that are rarely all for one training; --workers says otherwise
 
 
@@ -130,6 +132,7 @@ def begin(
     inputs = inputs_for(pictures, recipe, image)
     if isinstance(net, ResNet):
         _refuse_what_is_too_small(net, inputs, recipe.bn_group)
+        _refuse_what_crashes_when_large(net, inputs, feed.device)
     chosen = tuning or Tuning()
     optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
     training = Training(net, optimizer, Window(feed.device))
@@ -249,4 +252,19 @@ def _refuse_what_crashes(net: nn.Module, device: torch.device) -> None:
         raise SpecError(
             f"1x1 convolutions of fewer than {THINNEST} channels crash torch on a CPU;"
             f" take --width {THINNEST} or more, or shortcut A"
+        )
+
+
+def _refuse_what_crashes_when_large(net: ResNet, inputs: Inputs, device: torch.device) -> None:
+    """Measured with torch 2.13 on AVX-512: backward through 1x1 convolutions of stride 2 and 8 to 15 channels, too.
+
+    Maps of 56 to 112 pixels a side crashed, of 54 and fewer never.
+    """
+    strided = (m for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride == (2, 2))
+    thin = any(m.in_channels < THINNEST_STRIDED for m in strided)
+    largest = max(inputs.sides)
+    if thin and device.type == "cpu" and max(size_of(net, largest).stages[1].output) > LARGEST_THIN:
+        raise SpecError(
+            f"1x1 convolutions of stride 2 and fewer than {THINNEST_STRIDED} channels crash torch on a CPU with crops"
+            f" of {largest}; take --width {THINNEST_STRIDED} or more, shortcut A, or smaller crops"
         )
