@@ -110,7 +110,7 @@ def test_an_evaluation_in_bf16_says_so() -> None:
 
 
 def test_an_engine_that_cannot_be_had_is_refused() -> None:
-    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device"):
+    with pytest.raises(SpecError, match="--engine graph is for one process on a CUDA device"):
         reslab.fit(network(), striped("train", 80), RECIPE, engine="graph", device="cpu")
 
 

@@ -1,5 +1,6 @@
 """The two paths to a batch, the two kinds of update, and that they agree."""
 
+import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -177,13 +178,15 @@ def test_the_engine_is_a_graph_where_it_can_be() -> None:
     assert choose_engine("auto", cuda, resident=True) == "graph"
     assert choose_engine("auto", cuda, resident=False) == "eager"
     assert choose_engine("auto", CPU, resident=True) == "eager"
+    assert choose_engine("auto", cuda, resident=True, alone=False) == "eager"
     assert choose_engine("eager", cuda, resident=True) == "eager"
+    assert choose_engine("graph", cuda, resident=False) == "graph"
 
 
-@pytest.mark.parametrize(("device", "resident"), [("cpu", True), ("cuda", False)])
-def test_a_graph_that_cannot_be_had_is_refused(device: str, *, resident: bool) -> None:
-    with pytest.raises(SpecError, match="--engine graph is for small pictures on a CUDA device, one process without"):
-        choose_engine("graph", torch.device(device), resident=resident)
+@pytest.mark.parametrize(("device", "alone"), [("cpu", True), ("cuda", False)])
+def test_a_graph_that_cannot_be_had_is_refused(device: str, *, alone: bool) -> None:
+    with pytest.raises(SpecError, match="--engine graph is for one process on a CUDA device; take --engine eager"):
+        choose_engine("graph", torch.device(device), resident=True, alone=alone)
 
 
 def test_an_unknown_engine_is_answered_with_those_there_are() -> None:
@@ -224,3 +227,20 @@ def test_networks_that_are_not_ours_are_recorded_only_where_that_is_asked_for(ti
     assert (ours.engine("auto"), foreign.engine("auto"), foreign.engine("graph")) == ("graph", "eager", "graph")
     with pytest.raises(SpecError, match="unknown engine"):
         foreign.engine("fast")
+
+
+@on_cuda
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_on_a_gpu_growing_crops_of_photographs_train_as_on_a_processor(
+    engine: str, train_on: Callable[..., Outcome], tiny_photos: Experiment, photos: Path, tmp_path: Path
+) -> None:
+    """A graph is recorded for each of two sides."""
+    grown = tiny_photos.but(
+        {"recipe": {"optim": {"lr": 0.01}, "photographs": {"progressive": {"sides": [32, 64], "between": [0.5, 0.5]}}}}
+    )
+    lines = []
+    for name, how in (("cpu", {"device": "cpu"}), ("gpu", {"device": "cuda", "engine": engine, "workers": 2})):
+        train_on(photos, tmp_path / name, grown, **how)
+        lines.append([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()])
+    wanted, found = ([line["loss"] for line in some] for some in lines)
+    assert found == pytest.approx(wanted, rel=1e-2)

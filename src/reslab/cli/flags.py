@@ -229,7 +229,8 @@ class JobFlags:
         strict: refuse to resume on other threads, another processor, or with other code or versions.
         device: auto, cpu or cuda.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures.
-        engine: auto, eager, or graph: updates recorded once and replayed, for small pictures on a CUDA device.
+        engine: auto, eager, or graph: updates recorded once and replayed, on a CUDA device; auto does it for small
+            pictures.
         compiled: let torch.compile make the passes through the network; changes the last bits.
         activation_checkpointing: keep one tensor a block for the backward pass and compute the rest again: less memory.
         timeout: of several processes, seconds without a step after which each says where it is, and ends.

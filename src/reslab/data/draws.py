@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reslab.core.experiment import Augmentation
 from reslab.data import chance
+from reslab.data.ahead import moved
 
 AHEAD: Final = 64  # batches whose draws reach the device together; ours: one copy and 2 ms of hashing for all of them
 
@@ -74,11 +75,6 @@ def training_draws(
     home, places = device or torch.device("cpu"), range(batch) if part is None else part
     for position in range(consumed, steps * batch, AHEAD * batch):
         length = min(AHEAD * batch, steps * batch - position)
-        parts = (_moved(torch.from_numpy(part), home).split(batch) for part in draw(position, length))
+        parts = (moved(torch.from_numpy(part), home).split(batch) for part in draw(position, length))
         whole = zip(*parts, strict=True)
         yield from (Draws(*(column[places.start : places.stop] for column in one)) for one in whole)
-
-
-def _moved(part: Tensor, device: torch.device) -> Tensor:
-    """On a CUDA device through pinned memory, so that nobody waits for the copy."""
-    return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)

@@ -1,6 +1,6 @@
 """From pictures to batches as a network takes them: photographs by their contract; small pictures beside this file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from reslab.core.contract import Contract
 from reslab.core.errors import DataError
 from reslab.core.experiment import Photographs, Recipe
 from reslab.core.protocol import CENTRE, Native, Protocol
-from reslab.data.loader import training_crops
+from reslab.data.ahead import Parts, ahead
+from reslab.data.loader import CropBatch, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
 from reslab.data.picture_file import Header
 from reslab.data.pictures import Pictures
@@ -71,14 +72,12 @@ class PhotoInputs:
             workers=feed.workers,
             warn=feed.warn,
         )
-        for batch in stream:
-            for incident in batch.replaced:
-                feed.replaced(incident)
-            _say_enlarged(batch.enlarged, feed)
-            pixels, labels, indices = (part.to(feed.device, non_blocking=True) for part in batch[:3])
-            if batch.colours is not None:
-                pixels = coloured(pixels, batch.colours.to(feed.device, non_blocking=True))
-            yield Batch(here.input(pixels), labels, indices)
+        for pixels, labels, indices, gained in ahead(_heard(stream, feed), feed.device):
+            assert pixels is not None
+            assert labels is not None
+            assert indices is not None
+            crops = pixels if gained is None else coloured(pixels, gained)
+            yield Batch(here.input(crops), labels, indices)
 
     def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:
         """Crops, or whole pictures.
@@ -166,6 +165,15 @@ def _require_image(contract: Contract, image: MeanImage | None) -> None:
         raise DataError(f"the mean image has sha256 {image.digest}, and {contract.mean_image} is to be subtracted")
     if image is not None and image.side != contract.crop:
         raise DataError(f"the mean image has {image.side} pixels a side, and crops have {contract.crop}")
+
+
+def _heard(stream: Iterable[CropBatch], feed: Feed) -> Iterator[Parts]:
+    """The tensors of each batch; who wants to hear what befell its pictures has heard it."""
+    for batch in stream:
+        for incident in batch.replaced:
+            feed.replaced(incident)
+        _say_enlarged(batch.enlarged, feed)
+        yield batch.pixels, batch.labels, batch.indices, batch.colours
 
 
 def _say_enlarged(enlarged: tuple[Incident, ...], feed: Feed) -> None:

@@ -36,22 +36,23 @@ class Resident:
         return training_draws(draw, batch=recipe.batch, steps=recipe.steps, consumed=consumed, part=part, device=device)
 
 
-def choose_engine(asked: str, device: torch.device, *, resident: bool) -> Engine:
-    """How updates are made: ``auto`` records them as a CUDA graph where it can.
+def choose_engine(asked: str, device: torch.device, *, resident: bool, alone: bool = True) -> Engine:
+    """How updates are made: ``auto`` records them as a CUDA graph where pictures lie on the device.
+
+    Small updates are little more than their launches, which a graph saves; for others it must be asked for.
 
     Args:
         asked: ``auto``, ``eager`` or ``graph``.
         device: that of the training.
         resident: whether the pictures lie on the device.
+        alone: whether one process trains.
 
     Raises:
         SpecError: there is no such engine, or it cannot be had here.
     """
-    possible = device.type == "cuda" and resident
+    possible = device.type == "cuda" and alone
     if asked not in ENGINES:
         raise SpecError(unknown("engine", asked, ENGINES))
     if asked == "graph" and not possible:
-        raise SpecError(
-            "--engine graph is for small pictures on a CUDA device, one process without workers; take --engine eager"
-        )
-    return "graph" if possible and asked != "eager" else "eager"
+        raise SpecError("--engine graph is for one process on a CUDA device; take --engine eager")
+    return "graph" if possible and (asked == "graph" or (asked == "auto" and resident)) else "eager"

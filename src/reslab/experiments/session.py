@@ -14,7 +14,6 @@ from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
 from reslab.core.listening import unheard
 from reslab.core.protocol import find_protocol
-from reslab.data.draws import Draws
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.pool import check_workers
@@ -31,7 +30,7 @@ from reslab.experiments.small_inputs import SmallInputs
 from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
-from reslab.training.graph import Update, recorded
+from reslab.training.graph import Parts, Update, recorded
 from reslab.training.loop import B, Watch
 from reslab.training.loop import fit as run_loop
 from reslab.training.optimizer import make_optimizer
@@ -73,10 +72,15 @@ class Session:
 
         Of networks that are not reslab's nobody knows whether they can be recorded: ``auto`` does not try.
         """
-        resident = isinstance(self.inputs, SmallInputs) and not self.feed.workers
         foreign = asked == "auto" and not isinstance(self.net, ResNet)
-        alone = resident and world.size == 1
-        return choose_engine("eager" if foreign else asked, self.feed.device, resident=alone)
+        return choose_engine(
+            "eager" if foreign else asked, self.feed.device, resident=self.resident, alone=world.size == 1
+        )
+
+    @property
+    def resident(self) -> bool:
+        """Whether the pictures lie on the device and become batches there."""
+        return isinstance(self.inputs, SmallInputs) and not self.feed.workers
 
     def join(self, world: World) -> None:
         """From here on train and test together with the other processes of ``world``, all in the same state.
@@ -164,6 +168,10 @@ def course(session: Session, pictures: Dataset, engine: Engine) -> Course[Any]:
     )
     if engine == "eager":
         return Course(lambda seed, consumed: inputs.training(pictures, recipe, seed, consumed, feed), update)
+    if not session.resident:
+        return Course(
+            lambda seed, consumed: inputs.training(pictures, recipe, seed, consumed, feed), _Recording(training, update)
+        )
     assert isinstance(inputs, SmallInputs)
     resident = inputs.resident(pictures, feed.device)
     return Course(partial(resident.draws, recipe), _Recording(training, lambda draws: update(resident(draws))))
@@ -180,16 +188,18 @@ def advance(session: Session, pictures: Dataset, seed: int, watch: Watch, engine
     return run_loop(training, ahead.begin(seed, training.step * recipe.batch), recipe, ahead.update, watch)
 
 
-class _Recording:
-    """An update that is recorded when its first batch is there, and the network in training mode."""
+class _Recording(Generic[Parts]):
+    """An update that is recorded with the first batch of each shape, when the network is in training mode."""
 
-    def __init__(self, training: Training, update: Update[Draws]) -> None:
+    def __init__(self, training: Training, update: Update[Parts]) -> None:
         self.training, self.update = training, update
-        self.replay: Update[Draws] | None = None
+        self.replays: dict[tuple[torch.Size, ...], Update[Parts]] = {}
 
-    def __call__(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        self.replay = self.replay or recorded(self.training, self.update, draws)
-        return self.replay(draws)
+    def __call__(self, parts: Parts) -> tuple[Tensor, Tensor]:
+        shape = tuple(part.shape for part in parts)
+        if shape not in self.replays:
+            self.replays[shape] = recorded(self.training, self.update, parts)
+        return self.replays[shape](parts)
 
 
 def _refuse_what_is_too_small(net: ResNet, inputs: Inputs, group: int) -> None:

@@ -1,5 +1,6 @@
 """Photographs: where a crop lies in a resized picture, the one resample that makes it, and the network's input."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -132,7 +133,7 @@ class PhotoForm:
 
         A mean image is subtracted from pixels of its size, its average from others, as the authors say (their issue 5).
         """
-        std = torch.tensor(self.contract.std, device=pixels.device)
+        std = _constant(self.contract.std, pixels.device)
         return ((self._ordered(pixels) - self._mean(pixels)) / std).permute(0, 3, 1, 2)
 
     def _ordered(self, pixels: Tensor) -> Tensor:
@@ -140,5 +141,11 @@ class PhotoForm:
 
     def _mean(self, pixels: Tensor) -> Tensor:
         if self.image is None or pixels.shape[1:] != self.image.pixels.shape:
-            return torch.tensor(self.contract.mean, device=pixels.device)
+            return _constant(self.contract.mean, pixels.device)
         return self._ordered(self.image.pixels.to(pixels.device))
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Copied once: a copy to a CUDA device waits for all that it has to do."""
+    return torch.tensor(values, device=device)
