@@ -50,6 +50,8 @@ class RecipeFlags:
         steps: updates.
         batch: pictures an update.
         bn_group: pictures that share batch statistics; divides the batch.
+        bn_average: training pictures over whose groups batch statistics are averaged after the last step, for the
+            tests; rounded up to whole batches. 0: the moving averages stay.
         validation: training pictures set aside to validate on, such as 5000 of CIFAR-10's; small pictures only.
         log_every: steps between lines of metrics.
         evaluate_every: steps between tests on the way.
@@ -59,6 +61,7 @@ class RecipeFlags:
     steps: int | None = None
     batch: int | None = None
     bn_group: int | None = None
+    bn_average: int | None = None
     validation: int | None = None
     log_every: int | None = None
     evaluate_every: int | None = None

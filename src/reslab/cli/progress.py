@@ -44,6 +44,11 @@ def numbers(line: dict[str, Any]) -> str:
     )
 
 
+def averaging(pictures: int, of: int) -> str:
+    """How far the recomputing of batch normalisation's statistics is."""
+    return f"batch statistics over {pictures:,} of {of:,} pictures"
+
+
 class PlainProgress(Notify):
     """One line an interval, for logs."""
 
@@ -61,6 +66,13 @@ class PlainProgress(Notify):
         if views == of:
             self.test = None
 
+    def averaged(self, pictures: int, of: int) -> None:
+        """Print how far a long recomputing is."""
+        now = time.monotonic()
+        if pictures < of and now - self.told >= INTERVAL:
+            self.told = now
+            say(averaging(pictures, of))
+
     def begun(self, title: str, step: int, steps: int) -> None:
         """Say what starts, and where."""
         self.title, self.steps, self.first, self.since = title, steps, step, time.monotonic()
@@ -69,7 +81,8 @@ class PlainProgress(Notify):
     def recorded(self, line: dict[str, Any]) -> None:
         """Print the line's numbers and the time left."""
         done, step = line["step"] - self.first, line["step"]
-        left = (time.monotonic() - self.since) / done * (self.steps - step)
+        self.told = time.monotonic()
+        left = (self.told - self.since) / done * (self.steps - step)
         ending = f"{duration_text(left)} left" if step < self.steps else f"done in {duration_text(line['seconds'])}"
         say(f"{self.title}  step {step:,}/{self.steps:,}  {numbers(line)}  {ending}")
 
@@ -119,6 +132,11 @@ class LiveProgress(Notify):
         """Show the newest numbers."""
         if self.task is not None:
             self.bars.update(self.task, numbers=numbers(line))
+
+    def averaged(self, pictures: int, of: int) -> None:
+        """Say how far it is behind the whole bar."""
+        if self.task is not None:
+            self.bars.update(self.task, numbers=averaging(pictures, of))
 
     def ended(self) -> None:
         """Leave the bar as it stands."""

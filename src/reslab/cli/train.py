@@ -69,7 +69,7 @@ def train(
         outcome = None if dry_run else execute(experiment, how, progress(), world)
     if world.first:
         return _tell(outcome, experiment, as_json=json)
-    stopped = outcome is not None and outcome.step < experiment.recipe.steps and outcome.signal
+    stopped = outcome is not None and outcome.stopped and outcome.signal
     return 128 + stopped if stopped else 0
 
 
@@ -139,11 +139,25 @@ def print_result(result: Record, *, as_json: bool) -> None:
         f" n={result['n']:,}), training error {result['train_error']:.2f} % (n={result['train_n']:,}),"
         f" {result['steps']:,} steps in {duration_text(result['seconds'])}"
     )
+    if "bn_average" in result:
+        stdout().print(_before(result["bn_average"]))
     if "validation_error" in result:
         stdout().print(f"validation error {result['validation_error']:.2f} % (n={result['validation_n']:,})")
     if result.get("replaced"):
         stdout().print(f"{result['replaced']:,} times a bad picture was replaced: replaced_pictures.json names them")
     stdout().print(f"kept in {result['directory']}")
+
+
+def _before(averaged: Record) -> str:
+    """The test error with the moving averages, and what the true ones changed."""
+    (low, high), found = averaged["interval_before"], averaged["paired"]
+    least, most = found["interval"]
+    return (
+        f"before, with moving averages: {averaged['error_before']:.2f} % (95 % interval {low:.2f} to {high:.2f},"
+        f" n={averaged['n']:,}); batch statistics over {averaged['pictures']:,} pictures lowered it by"
+        f" {found['difference']:+z.2f} points (95 % interval {least:+z.2f} to {most:+z.2f}, McNemar's p"
+        f" {found['p_value']:.3g})"
+    )
 
 
 def _print_spec(experiment: Experiment, *, as_json: bool) -> None:

@@ -196,6 +196,9 @@ class Recipe(Spec):
     steps: Positive = 64_000
     batch: Positive = 128
     bn_group: Positive = 64  # pictures that share batch statistics: 128 on two GPUs
+    bn_average: Annotated[int, Field(ge=0)] = (
+        0  # training pictures that statistics are averaged over after the last step; 0: the moving averages stay
+    )
     optim: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # section 3.4 has none (Szegedy et al. 2015)

@@ -9,6 +9,7 @@ from reslab.core.experiment import Recipe
 from reslab.core.intervals import Count
 from reslab.data.source import Dataset
 from reslab.evaluation.result import Evaluation, summarise
+from reslab.experiments.averaging import recompute
 from reslab.experiments.environment import choose_device
 from reslab.experiments.notify import Notify
 from reslab.experiments.session import Session, advance, begin, feed_for
@@ -64,7 +65,8 @@ def fit(
         workers: processes that read ahead; None: one a core for photographs, none for small pictures.
         engine: how updates are made: ``auto``, ``eager``, or ``graph``, recorded once and replayed, for small pictures
             on a CUDA device; ``auto`` records reslab's own networks there.
-        watch: what to record, test or save on the way.
+        watch: what to record, test or save on the way; where the recipe recomputes batch statistics after the last
+            step, that state is saved too.
 
     Raises:
         SpecError: no such device or engine.
@@ -73,7 +75,10 @@ def fit(
     """
     feed = feed_for(pictures, choose_device(device), workers, _Warnings())
     session = begin(net, pictures, recipe or Recipe(), feed)
-    advance(session, pictures, seed, watch or Watch(), session.engine(engine))
+    told = watch or Watch()
+    stopped = advance(session, pictures, seed, told, session.engine(engine))
+    if stopped is None and session.recipe.bn_average and recompute(session, pictures, seed, told.stop) is None:
+        told.save(session.training)
     return Fitted(session, pictures.classes)
 
 

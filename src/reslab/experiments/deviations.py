@@ -258,8 +258,14 @@ LEDGER: Final[tuple[Deviation, ...]] = (
     Deviation(
         "batch statistics at test time",
         "recomputed over a large training batch after training, says the authors' repository",
-        "running averages with momentum 0.1",
-        _always,
+        "running averages with momentum 0.1 (--bn-average recomputes them)",
+        lambda experiment: not experiment.recipe.bn_average,
+    ),
+    Deviation(
+        "recomputed batch statistics",
+        "a true average over a sufficiently large training batch, says the authors' repository; how large is not said",
+        "means over the groups of the pictures that training would have taken next, augmented as in training",
+        lambda experiment: experiment.recipe.bn_average > 0,
     ),
     Deviation(
         "padding",

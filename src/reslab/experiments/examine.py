@@ -29,6 +29,10 @@ class Examiner:
             self.last = step, self.session.test(self.val), aside.scores.count() if aside else None
         return self.last[1:]
 
+    def forget(self) -> None:
+        """The network is no longer what was tested, although the step is the same."""
+        self.last = None
+
     def count(self) -> Count | None:
         """Errors on ``val``."""
         test, _ = self()

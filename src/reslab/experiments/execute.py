@@ -15,6 +15,7 @@ from reslab.core.rundir import Record, RunDirectory
 from reslab.data.official import copy_note
 from reslab.data.pictures import Pictures, set_aside
 from reslab.data.source import Source
+from reslab.experiments.averaging import Averaging
 from reslab.experiments.company import Other, agreed_stop, losses_told, watched
 from reslab.experiments.environment import CODE, choose_device, differences, environment
 from reslab.experiments.examine import Examiner
@@ -114,22 +115,25 @@ class _Execution:
         if job.compiled:
             self.session.training.forward = compiled(net)
         self.examiner = Examiner(self.session, self.val, aside)
+        self.averaging = Averaging(self.session, self.train, experiment.seed)
 
     def carry_out(self, run: RunDirectory) -> Outcome:
         training, world = self.session.training, self.world
         world.agreed(lambda: self._begin(run))
-        world.require_same("checkpoints", training.step)
+        world.require_same("checkpoints", (training.step, self.averaging.done))
         self.session.join(world)
         self.notify.begun(describe(self.experiment.model), training.step, self.experiment.recipe.steps)
         try:
             with noted_signals() as stop, agreed_stop(world, stop) as heard, losses_told(world):
                 with watched(world, self.job.timeout) as alive:
                     stopped = self._advance(run, heard, alive)
+                    if stopped is None and self.averaging.due:
+                        stopped = self._average(run, heard)
                     result = None if stopped is not None else self._finish(run)
                 came = heard() if stopped is None else stopped
         finally:
             self.notify.ended()
-        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step)
+        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step, stopped is not None)
 
     def _begin(self, run: RunDirectory) -> None:
         """Take up what there is; the first process also makes the directory ready."""
@@ -183,7 +187,7 @@ class _Execution:
         notices = self.notices.of_all(self.world)
         if not self.world.first:
             return
-        parts = {**parts_of(training), checkpoint.FORM: self.session.inputs.tensors()}
+        parts = {**parts_of(training), checkpoint.FORM: self.session.inputs.tensors(), **self.averaging.parts()}
         if notices["replaced"]:
             run.write("replaced_pictures.json", dict(sorted(notices["replaced"].items())))
         said = fingerprint(*self._identity())
@@ -209,6 +213,7 @@ class _Execution:
         if changed:
             self.notify.warned(f"results may differ in their last bits from an unbroken run: {'; '.join(changed)}")
         restore(self.session.training, found)
+        self.averaging.take_up(found)
         if self.world.first:
             self.notices.replaced.update(found.facts.get("replaced", {}))
             self.notices.samples_replaced = found.facts.get("samples_replaced", 0)
@@ -249,7 +254,17 @@ class _Execution:
             **facts_of_weights(*self._identity()),
             "data": self._data(),
             "environment": self._environment(),
+            **self.averaging.facts(),
         }
+
+    def _average(self, run: RunDirectory, stop: Callable[[], int | None]) -> int | None:
+        """True averages of batch statistics take the place of the moving ones, in the last checkpoint too."""
+        before, _ = self.examiner()
+        stopped = self.averaging(before, stop, self.notify.averaged)
+        if stopped is None:
+            self.examiner.forget()
+            self._save(run, self.session.training)
+        return stopped
 
     def _finish(self, run: RunDirectory) -> Record | None:
         (test, _), training = self.examiner(), self.session.training
@@ -266,7 +281,7 @@ class _Execution:
         )
         with refilled(run.scores / f"{test.protocol.name}-val", SCORE_FILES) as partial:
             fill_scores(test, partial, self.val, kept)
-        result = self.examiner.result(self.experiment, test)
+        result = {**self.examiner.result(self.experiment, test), **self.averaging.result(test)}
         if self.experiment.recipe.photographs:
             result["replaced"] = notices["samples_replaced"]
         run.write("result.json", result)

@@ -62,8 +62,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``result`` of a finished run; the ``signal`` that came, if any: where there is no result it stopped the run."""
+    """``result`` of a finished run, in its first process; the ``signal`` that came, if any; if it stopped it."""
 
     result: Record | None
     signal: int | None
     step: int
+    stopped: bool = False

@@ -21,6 +21,9 @@ class Notify:
     def scored(self, views: int, of: int) -> None:
         """A test has scored so many views of all that it scores."""
 
+    def averaged(self, pictures: int, of: int) -> None:
+        """Batch normalisation's statistics have been recomputed over so many pictures of all that they shall be."""
+
     def warned(self, text: str) -> None:
         """Something that the user should know."""
 

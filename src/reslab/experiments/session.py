@@ -30,6 +30,7 @@ from reslab.experiments.small_inputs import SmallInputs
 from reslab.experiments.world import ALONE, World
 from reslab.models.network import ResNet, require_size
 from reslab.models.sizes import size_of
+from reslab.training.average import learning
 from reslab.training.graph import Parts, Update, recorded
 from reslab.training.loop import B, Watch
 from reslab.training.loop import fit as run_loop
@@ -56,7 +57,7 @@ class Session:
     feed: Feed
     precision: Resolved
     world: World = ALONE
-    tested: Callable[[int, int], None] = unheard  # told how many views of how many have been scored
+    tested: Callable[[int, int], None] = unheard  # told how many pictures or views of how many have passed
 
     @property
     def net(self) -> nn.Module:
@@ -138,6 +139,8 @@ def begin(
         _refuse_what_is_too_small(net, inputs, recipe.bn_group)
         _refuse_what_crashes_when_large(net, inputs, feed.device)
     chosen = tuning or Tuning()
+    if recipe.bn_average and not learning(net.train()):
+        raise SpecError("bn_average has no effect: this network has no batch normalisation that learns")
     optimizer = make_optimizer(net, recipe.optim, chosen.head, chosen.body_rate)
     training = Training(net, optimizer, Window(feed.device))
     return Session(training, inputs, recipe, feed, resolve_precision(recipe.precision, feed.device))

@@ -50,6 +50,12 @@ class FinishedRun:
         return Count(self.result["n"] - self.result["hits"], self.result["n"])
 
     @property
+    def averaged(self) -> Record | None:
+        """What the result says of batch statistics that were recomputed after the last step; None: they were not."""
+        found: Record | None = self.result.get("bn_average")
+        return found
+
+    @property
     def train(self) -> Count:
         """Errors over the last 50 training batches."""
         return train_count(self.metrics[-1])
@@ -96,7 +102,8 @@ class FinishedRun:
         narrow = f", first stage {width} filters wide" if width else ""
         tuned = ", from trained weights" if self.experiment.start else ""
         aside = f", {recipe.validation:,} training pictures set aside" if recipe.validation else ""
-        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}"
+        again = ", batch statistics recomputed" if recipe.bn_average else ""
+        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}{again}"
 
     @cached_property
     def comparable(self) -> str:

@@ -17,6 +17,7 @@ def how_trained(runs: Sequence[FinishedRun]) -> str:
         *(_plateaus(run) for run in runs if experiment.recipe.schedule.plateau),
         _start(experiment.start) if experiment.start else "",
         f"The error is that of the last step, on {_view(experiment.recipe.photographs)}.",
+        _averaged(runs[0]),
         *(_replaced(run) for run in runs if run.result.get("replaced")),
     ]
     return " ".join(filter(None, sentences))
@@ -97,6 +98,15 @@ def _view(photographs: Photographs | None) -> str:
     return f"the central {crop}x{crop} pixels of pictures with a shorter side of {side}"
 
 
+def _averaged(run: FinishedRun) -> str:
+    if run.averaged is None:
+        return ""
+    return (
+        "Before that test the means and variances of batch normalisation were recomputed, as the authors did: true"
+        f" averages over the groups of the {run.averaged['pictures']:,} training pictures that would have come next."
+    )
+
+
 def _start(start: Start) -> str:
     began = f"Training began from trained weights (sha256 {start.weights[:DIGITS]}) with a new classifier;"
     rest = "all other layers learned at the same rate" if start.body_rate == 1 else ""
@@ -107,6 +117,7 @@ def _start(start: Start) -> str:
 
 def _replaced(run: FinishedRun) -> str:
     samples = run.experiment.recipe.steps * run.experiment.recipe.batch
+    samples += run.averaged["pictures"] if run.averaged else 0
     return (
         f"{run.title}, seed {run.experiment.seed}: in {run.result['replaced']:,} of {samples:,} training samples"
         " another picture took the place of one that could not be used; the run's replaced_pictures.json names them."

@@ -8,6 +8,7 @@ from typing import Any
 from reslab.core.errors import StorageError
 from reslab.core.files import write_text
 from reslab.experiments.deviations import deviations
+from reslab.report.averaged import averaged
 from reslab.report.by_class import by_class
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
@@ -100,6 +101,7 @@ def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None]) -> di
         "rows": rows_of(runs),
         "judged": judged,
         "verdicts": judged if any(verdict.answer != "not tested" for verdict in judged) else [],
+        "averaged": averaged(runs),
         "by_class": by_class(runs),
         "errors": [found for run in runs if (found := errors.get(run.directory))],
         "retested": [run.title for run in runs if errors.get(run.directory, run) is None],

@@ -31,6 +31,7 @@ def of_test(run: FinishedRun) -> Source:
         **_begun(run),
         "protocol": run.result.get("protocol"),
         "precision": "fp32",  # every run is tested so, however it was trained
+        "batch statistics": run.averaged and f"averaged over {run.averaged['pictures']:,} training pictures at the end",
         "pictures": _pictures(run, "val"),
         "n": f"{run.test.n:,}",
         **_again(run),

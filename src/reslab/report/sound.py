@@ -21,6 +21,19 @@ class _Class(_Kept):
     interval: list[float] = Field(min_length=2, max_length=2)
 
 
+class _Paired(_Kept):
+    difference: float
+    interval: list[float] = Field(min_length=2, max_length=2)
+    p_value: Annotated[float, Field(ge=0, le=1)]
+
+
+class _Averaged(_Kept):
+    pictures: Natural
+    hits_before: Annotated[int, Field(ge=0)]
+    n: Natural
+    paired: _Paired
+
+
 class _Result(_Kept):
     parameters: Natural
     multiply_adds: Natural
@@ -30,6 +43,7 @@ class _Result(_Kept):
     seconds: Annotated[float, Field(ge=0)]
     by_class: dict[str, _Class] = Field(min_length=1)
     replaced: Annotated[int, Field(ge=0)] = 0
+    bn_average: _Averaged | None = None
 
 
 class _Line(_Kept):

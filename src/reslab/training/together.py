@@ -36,6 +36,10 @@ class Alone:
         """After the last pass: loss and errors of the whole batch from this process's shares of them."""
         return loss, errors
 
+    def over_all(self, sums: Tensor, groups: int) -> tuple[Tensor, int]:
+        """What is known of all groups, from ``sums`` over those ``groups`` that this process takes part in."""
+        return sums, groups
+
 
 class Together(Alone):
     """A part of each batch is this process's, and the rest that of others, in torch's default process group.
@@ -98,6 +102,12 @@ class Together(Alone):
         self._set(self.kept**self.groups * self.before + total[:-2])
         self.before = None
         return total[-2], total[-1].to(errors.dtype)
+
+    def over_all(self, sums: Tensor, groups: int) -> tuple[Tensor, int]:
+        """Of those that share a group one says what it saw."""
+        total = torch.cat([sums, sums.new_tensor([groups])]) * (self.rank == self.part.members[0])
+        distributed.all_reduce(total)
+        return total[:-1], int(total[-1])
 
     def _learning(self) -> list[nn.BatchNorm2d]:
         """Frozen ones learn nothing."""
