@@ -73,3 +73,28 @@ def test_a_terminal_gets_a_bar_for_a_test_that_goes_when_it_ends() -> None:
         live.scored(100, 100)
         assert live.bars.tasks == []
     assert "views" in stream.getvalue()
+
+
+def test_a_long_recomputing_of_batch_statistics_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("reslab.cli.progress.time.monotonic", lambda: now[0])
+    plain = PlainProgress()
+    plain.begun("cifar-plain20", 10, 40)
+    now[0] += 60
+    plain.recorded(LINE)
+    for seconds, pictures in ((9, 1000), (2, 2000), (9, 3000), (1, 4000), (60, 5000)):
+        now[0] += seconds
+        plain.averaged(pictures, 5000)
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        "batch statistics over 2,000 of 5,000 pictures",
+        "batch statistics over 4,000 of 5,000 pictures",
+    ]
+    stream = io.StringIO()
+    live = LiveProgress(Console(file=stream, force_terminal=True, width=160))
+    live.begun("cifar-plain20", 10, 40)
+    live.averaged(2000, 5000)
+    live.ended()
+    live.averaged(3000, 5000)
+    assert "batch statistics over 2,000 of 5,000 pictures" in stream.getvalue()

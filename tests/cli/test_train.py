@@ -50,6 +50,40 @@ def test_pictures_set_aside_are_validated_on_and_the_result_says_so(reslab: Comm
     assert f"validation error {result['validation_error']:.2f} % (n=100)" in done.stdout
 
 
+def test_batch_statistics_are_recomputed_and_the_errors_before_and_after_are_said(
+    reslab: Command, tmp_path: Path
+) -> None:
+    words = ("train", *TINY, "--bn-average", 70, "--out", tmp_path / "r")
+    done = reslab(*words)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(reslab(*words, "--resume", "--json").stdout)
+    found = result["bn_average"]
+    assert (found["pictures"], found["groups"], found["n"]) == (96, 3, 2000)
+    assert found["error_before"] == 100 * (2000 - found["hits_before"]) / 2000 != result["test_error"]
+    assert found["paired"]["difference"] == pytest.approx(found["error_before"] - result["test_error"])
+    low, high = found["interval_before"]
+    said = " ".join(done.stdout.split())
+    assert f"test error {result['test_error']:.2f} % (95 % interval" in said
+    assert (
+        f"before, with moving averages: {found['error_before']:.2f} % (95 % interval {low:.2f} to {high:.2f}," in said
+    )
+    assert (
+        f"statistics over 96 pictures lowered it by {found['paired']['difference']:+.2f} points (95 % interval" in said
+    )
+    assert "McNemar's p" in said
+    tested = json.loads(reslab("evaluate", tmp_path / "r", "--data", "embedded", "--json").stdout)
+    assert tested["hits"] == result["hits"] != found["hits_before"]
+    last = json.loads((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["test_error"] == found["error_before"]
+
+
+def test_a_number_of_pictures_below_none_is_refused(reslab: Command, tmp_path: Path) -> None:
+    done = reslab("train", *TINY, "--bn-average", -1, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert "bn_average is -1: input should be greater than or equal to 0" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_finished_run_is_refused_without_resume_and_shown_with_it(reslab: Command, finished: Path) -> None:
     again = reslab("train", *TINY, "--evaluate-every", 3, "--out", finished)
     assert again.returncode == 2

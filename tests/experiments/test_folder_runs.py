@@ -20,6 +20,8 @@ from reslab.data.source import PictureFolder
 from reslab.evaluation.scores import read_scores
 from reslab.experiments.job import Outcome
 from reslab.experiments.notify import Notify
+from reslab.report.figure import training_curves
+from reslab.report.finished import finished
 from reslab.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -95,6 +97,23 @@ def test_a_checkpoint_holds_the_contract(finished_on_photos: Path, tiny_photos: 
     assert Photographs.parse(kept) == settings
     assert found.facts["classes"] == ["ash", "birch", "cedar"]
     assert found.facts["replaced"] == {}
+
+
+def test_lines_have_both_errors_that_figure_4_shows_and_the_curves_draw_them(finished_on_photos: Path) -> None:
+    """Training error on augmented crops, over all batches so far; validation error on the centre crops."""
+    lines = [json.loads(line) for line in (finished_on_photos / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["train_n"]) for line in lines] == [(step, 8 * step) for step in range(1, 8)]
+    assert all(0 <= line["train_error"] <= 100 for line in lines)
+    tested = {line["step"]: line for line in lines if "test_error" in line}
+    assert list(tested) == [3, 6, 7]
+    assert {line["test_n"] for line in tested.values()} == {6}
+    result = read_json(finished_on_photos / "result.json")
+    assert (result["protocol"], tested[7]["test_error"]) == ("center", result["test_error"])
+    (axes,) = training_curves(finished([RunDirectory.open(finished_on_photos)])).axes
+    drawn = {curve.get_linewidth(): list(curve.get_xydata()) for curve in axes.lines if len(curve.get_xdata()) > 2}
+    thin, bold = drawn[min(drawn)], drawn[max(drawn)]
+    assert [tuple(point) for point in thin] == [(line["step"], line["train_error"]) for line in lines]
+    assert [tuple(point) for point in bold] == [(step, line["test_error"]) for step, line in tested.items()]
 
 
 def trained_on(photos: Path, *numbers: int) -> list[Path]:

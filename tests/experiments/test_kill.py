@@ -111,3 +111,50 @@ def test_a_signal_to_the_whole_group_stops_after_a_step_saves_it_and_can_be_resu
     assert newest == int(said[1]) == last_step(out)
     assert 17 <= newest < STEPS
     assert finish(out, *flags, "--resume") == unbroken
+
+
+AVERAGING = ("--bn-average", "6000")
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return finish_averaging(tmp_path_factory.mktemp("averaged") / "run")
+
+
+def finish_averaging(out: Path, *flags: str) -> dict[str, Any]:
+    numbers, kept = finish(out, *AVERAGING, *flags), out / "checkpoints" / f"step-{STEPS}"
+    before = hashlib.sha256((kept / "before.safetensors").read_bytes()).hexdigest()
+    return {**numbers, "before": before, "facts": json.loads((kept / "state.json").read_text())["bn_average"]}
+
+
+def test_one_killed_while_batch_statistics_are_recomputed_does_too(averaged: dict[str, Any], tmp_path: Path) -> None:
+    chance = random.Random(1)  # noqa: S311 moments, not secrets
+    out, killed = tmp_path / "run", 0
+    for _ in range(8):
+        process = Run(out, *AVERAGING, "--resume")
+        try:
+            process.wait_for(STEPS)
+            time.sleep(chance.uniform(0, 5))
+            process.process.kill()
+            killed += process.wait() == -signal.SIGKILL
+        finally:
+            process.end()
+        if (out / "result.json").exists():
+            break
+    assert killed >= 2
+    assert finish_averaging(out, "--resume") == averaged
+
+
+def test_sigterm_stops_the_recomputing_and_the_same_command_ends_it(averaged: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = Run(out, *AVERAGING)
+    try:
+        process.wait_for(STEPS)
+        os.killpg(process.process.pid, signal.SIGTERM)
+        assert process.wait() == 143, process.log.read_text()
+    finally:
+        process.end()
+    said = f"reslab: SIGTERM: stopped and saved after step {STEPS} of {STEPS}; go on with: reslab train"
+    assert said in process.log.read_text()
+    assert not (out / "result.json").exists()
+    assert finish_averaging(out, "--resume") == averaged

@@ -9,6 +9,7 @@ import reslab
 from reslab.core.errors import DataError, SpecError
 from reslab.data.parts import Split
 from reslab.data.pictures import Pictures
+from reslab.training.step import Training
 
 RECIPE = reslab.Recipe(steps=6, batch=20, bn_group=10, precision="fp32", log_every=2, evaluate_every=3)
 
@@ -138,3 +139,43 @@ def test_a_network_that_is_not_reslabs_is_not_classified_at_each_place(tmp_path:
     fitted = reslab.fit(nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 4)), striped("train", 60), RECIPE)
     with pytest.raises(SpecError, match=r"dense 'classify-then-average' is for reslab's networks"):
         reslab.evaluate(fitted, striped("val", 20), protocol=str(file))
+
+
+def averaging_fit(watch: reslab.Watch | None = None) -> nn.Module:
+    recipe = RECIPE.but({"bn_average": 30})
+    return reslab.fit(network(), striped("train", 60), recipe, watch=watch).net
+
+
+def test_batch_statistics_are_recomputed_where_the_recipe_says_so() -> None:
+    plain = reslab.fit(network(), striped("train", 60), RECIPE).net.state_dict()
+    saved: list[tuple[int, torch.Tensor]] = []
+
+    def save(training: Training) -> None:
+        saved.append((training.step, training.net.state_dict()["bn1.running_mean"].clone()))
+
+    found = averaging_fit(reslab.Watch(save=save)).state_dict()
+    for name, value in plain.items():
+        assert torch.equal(value, found[name]) is ("running" not in name and "num_batches" not in name), name
+    assert int(found["bn1.num_batches_tracked"]) == 4  # 40 pictures in groups of 10
+    assert [step for step, _ in saved] == [6, 6]
+    assert [torch.equal(mean, found["bn1.running_mean"]) for _, mean in saved] == [False, True]
+    assert torch.equal(saved[0][1], plain["bn1.running_mean"])
+
+
+def test_a_stop_while_they_are_recomputed_leaves_the_moving_averages() -> None:
+    asked: list[int] = []
+
+    def stop() -> int | None:
+        asked.append(0)
+        return 15 if len(asked) > 6 else None
+
+    found = averaging_fit(reslab.Watch(stop=stop)).state_dict()
+    plain = reslab.fit(network(), striped("train", 60), RECIPE).net.state_dict()
+    assert all(torch.equal(value, plain[name]) for name, value in found.items())
+    assert len(asked) == 7
+
+
+def test_a_network_without_batch_normalisation_has_none_to_recompute() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 4))
+    with pytest.raises(SpecError, match=r"bn_average has no effect: this network has no batch normalisation"):
+        reslab.fit(net, striped("train", 60), RECIPE.but({"bn_average": 30}))

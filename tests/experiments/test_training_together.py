@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 from tests.torchrun import Torchrun, torchrun
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -172,3 +175,65 @@ def test_a_mistake_is_told_once(words: tuple[object, ...], line: str, tmp_path: 
     told = [one for one in done.stderr.splitlines() if one.startswith("reslab: ")]
     assert [one[: len(line)] for one in told] == [line]
     assert not (tmp_path / "run").exists()
+
+
+HALTED = (
+    "import sys\n"
+    "from reslab.experiments import averaging\n"
+    "from reslab.cli.app import run\n"
+    "averaging.recompute = lambda *_: sys.exit(9)\n"
+    "sys.exit(run(sys.argv[1:]))\n"
+)
+
+
+@pytest.mark.parametrize("group", [8, 32])  # whole groups in each process, and one that all share
+def test_several_processes_recompute_the_batch_statistics_that_one_does(group: int, tmp_path: Path) -> None:
+    """All begin from one last checkpoint, so that training's rounding is none of it."""
+    (tmp_path / "halted.py").write_text(HALTED)
+    words = [str(word) for word in (*SMALL, "--bn-average", 250)]
+    words[words.index("--bn-group") + 1] = str(group)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "halted.py", *words, "--out", tmp_path / "1"],
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 9
+    for size in (2, 3):
+        shutil.copytree(tmp_path / "1", tmp_path / str(size))
+    alone(*words, "--out", tmp_path / "1", "--resume")
+    wanted, result = last_tensors(tmp_path / "1"), json.loads((tmp_path / "1" / "result.json").read_text())
+    assert (result["bn_average"]["pictures"], result["bn_average"]["groups"]) == (256, 256 // group)
+    for size in (2, 3):
+        run = torchrun(size, *words, "--out", tmp_path / str(size), "--resume")
+        assert run.returncode == 0, run.stderr
+        found = last_tensors(tmp_path / str(size))
+        for name, tensor in wanted.items():
+            if name.endswith("running_mean"):  # of sums of both signs: in standard deviations
+                spread = wanted[name.replace("mean", "var")].sqrt()
+                assert float(((found[name] - tensor) / spread).abs().max()) < 1e-5, name
+            elif name.endswith("running_var"):
+                torch.testing.assert_close(found[name], tensor, rtol=5e-5, atol=0, msg=name)
+            else:
+                assert torch.equal(found[name], tensor), name
+        told = json.loads((tmp_path / str(size) / "result.json").read_text())["bn_average"]
+        assert told.keys() == result["bn_average"].keys()
+        assert told["hits_before"] == result["bn_average"]["hits_before"]
+
+
+def last_tensors(run: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run / "checkpoints" / f"step-{STEPS}" / "model.safetensors")
+
+
+def test_a_stop_of_the_recomputing_is_agreed_on_and_gone_on_from(tmp_path: Path, begun: list[Torchrun]) -> None:
+    out = tmp_path / "run"
+    words = (*SMALL, "--bn-average", 20_000, "--out", out)
+    run = Torchrun(tmp_path / "log", 2, *words)
+    begun.append(run)
+    run.wait_for(f'"step": {STEPS},', out / "metrics.jsonl")
+    os.kill(run.ranks()[1], signal.SIGTERM)
+    assert run.wait() != 0
+    assert f"reslab: SIGTERM: stopped and saved after step {STEPS} of {STEPS}" in run.log.read_text()
+    assert not (out / "result.json").exists()
+    again = torchrun(2, *words, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((out / "result.json").read_text())["bn_average"]["pictures"] == 20_000

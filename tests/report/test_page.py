@@ -8,11 +8,13 @@ import pytest
 
 from reslab.cli.report import claims, report
 from reslab.core.colour import Colour
+from reslab.core.errors import RunError
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.deviations import LEDGER, deviations
 from reslab.report.figure import as_png, as_svg, training_curves
 from reslab.report.finished import FinishedRun, finished
+from reslab.report.how_trained import how_trained
 from reslab.report.page import write_report
 from reslab.report.table import HEADINGS, rows_of
 
@@ -250,3 +252,59 @@ def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: s
     found = {line.topic for line in deviations([experiment])}
     assert found & {"mean", "colour", "preparation", "random area", "progressive sides"} == topics
     assert ("colour's strength" in found) == (photographs.colour is not None)
+
+
+@pytest.fixture
+def recomputed(make_run: Maker) -> RunDirectory:
+    """A run whose 30 % were 31.5 % before its batch statistics were recomputed."""
+    run = make_run("cifar-resnet20", 30, 25, recipe=Recipe(steps=200, evaluate_every=50, log_every=50, bn_average=500))
+    pair = {"difference": 1.5, "interval": [0.2, 2.8], "p_value": 0.024, "n": 2000}
+    before = {"pictures": 512, "groups": 8, "error_before": 31.5, "interval_before": [29.5, 33.6], "hits_before": 1370}
+    run.write("result.json", {**(run.result() or {}), "bn_average": {**before, "n": 2000, "paired": pair}})
+    return run
+
+
+def test_recomputed_batch_statistics_are_shown_with_the_error_before_and_after(
+    recomputed: RunDirectory, make_run: Maker, tmp_path: Path
+) -> None:
+    runs = finished([recomputed, make_run("cifar-resnet20", 28, 25)])
+    written = write_report(runs, tmp_path / "page.html")
+    page, markdown = written.html.read_text(), written.markdown.read_text()
+    cells = ("512 pictures", "31.50 [29.50, 33.57] n=2,000", "30.00 [28.03, 32.05] n=2,000", "+1.50 [+0.20, +2.80]")
+    assert f"| ResNet-20 | 0 | {' | '.join(cells)} | 0.024 |" in markdown
+    assert all(f'<td class="number">{cell}</td>' in page for cell in cells)
+    for text in (page, markdown):
+        assert text.count("Batch statistics: moving averages and true ones") == 1
+        assert text.count("Fashion-MNIST, 200 steps of 128, batch statistics recomputed") == 1
+        assert text.count("over the groups of the 512 training pictures that would have come next") == 1
+        assert text.count("running averages with momentum 0.1") == text.count("recomputed batch statistics |") + (
+            text.count("<td>recomputed batch statistics</td>")
+        )
+    assert "batch statistics: averaged over 512 training pictures at the end" in page
+    assert page.count("batch statistics: averaged over") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"pictures": 0}, "bn_average.pictures: input should be greater than 0"),
+        ({"hits_before": None}, "bn_average.hits_before: input should be a valid integer"),
+        ({"paired": {}}, "bn_average.paired.difference: field required"),
+        ({"paired": {"difference": 1.5, "interval": [1.0], "p_value": 0.5}}, "bn_average.paired.interval: list should"),
+    ],
+)
+def test_damage_to_what_was_recomputed_is_one_line(
+    change: dict[str, Any], fault: str, recomputed: RunDirectory
+) -> None:
+    kept = recomputed.result() or {}
+    recomputed.write("result.json", {**kept, "bn_average": {**kept["bn_average"], **change}})
+    with pytest.raises(RunError, match=f"result.json is damaged: {fault}"):
+        finished([recomputed])
+
+
+def test_samples_that_were_replaced_are_counted_among_those_of_the_recomputing_too(make_photo_run: Maker) -> None:
+    pair = {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0}
+    before = {"pictures": 64, "groups": 2, "hits_before": 2, "n": 4, "paired": pair}
+    result = {"replaced": 3, "bn_average": before}
+    run = make_photo_run([0, 1, 0, 1], [0, 1, 1, 0], [0.9] * 4, ["a", "b"], recipe={"bn_average": 64}, result=result)
+    assert "in 3 of 704 training samples" in how_trained(finished([run]))

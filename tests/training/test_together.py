@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 
 from reslab.core.experiment import Optimizer
 from reslab.training.across import BatchNormAcross
+from reslab.training.average import average
 from reslab.training.optimizer import make_optimizer
 from reslab.training.step import Batch, Training, train_step
 from reslab.training.together import Together
@@ -55,11 +56,22 @@ def trained(group: int) -> tuple[dict[str, Tensor], list[tuple[float, int]]]:
     return training.net.state_dict(), told
 
 
+def averaged(group: int) -> dict[str, Tensor]:
+    """Statistics over the groups of two batches, of a network that has not been trained."""
+    training = training_of(small(), group)
+    part = training.together.part
+    places = range(BATCH) if part is None else part.pictures
+    own = [Batch(*(column[places.start : places.stop] for column in batch_of(number))) for number in range(2)]
+    average(training.net, own, group if part is None else part.passes, training.together)
+    return {name: value for name, value in training.net.state_dict().items() if "running" in name or "num" in name}
+
+
 def process(rank: int, size: int, place: str) -> None:
     """One of ``size``: everything that takes several, one thing after the other."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=size)
     torch.save({group: trained(group) for group in GROUPS}, Path(place, f"found-{rank}"))
+    torch.save({group: averaged(group) for group in GROUPS}, Path(place, f"averaged-{rank}"))
     if size == 2:
         frozen(rank)
         normalised(rank)
@@ -70,13 +82,19 @@ Found = list[dict[int, tuple[dict[str, Tensor], list[tuple[float, int]]]]]
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What each of several processes made of every way to share; new ones, for those that trained cannot be forked."""
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each of several processes left what it made; new ones, for those that trained cannot be forked."""
     place = tmp_path_factory.mktemp("together")
     commands = [[sys.executable, __file__, str(rank), str(request.param), str(place)] for rank in range(request.param)]
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait() for process in processes] == [0] * request.param
-    return [torch.load(place / f"found-{rank}", weights_only=True) for rank in range(request.param)]
+    return place
+
+
+@pytest.fixture
+def found(place: Path) -> Found:
+    """What each process made of every way to share."""
+    return [torch.load(file, weights_only=True) for file in sorted(place.glob("found-*"))]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -90,6 +108,19 @@ def test_processes_together_train_as_one_does(group: int, found: Found) -> None:
             assert torch.equal(state[name], found[0][group][0][name]), name
         assert [errors for _, errors in said] == [errors for _, errors in told]
         assert [loss for loss, _ in said] == pytest.approx([loss for loss, _ in told], rel=1e-4)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_they_average_statistics_as_one_does(group: int, place: Path) -> None:
+    wanted, files = averaged(group), sorted(place.glob("averaged-*"))
+    whole = len(files) <= BATCH // group  # groups in one process each: no rounding differs
+    for file in files:
+        state = torch.load(file, weights_only=True)[group]
+        assert state.keys() == wanted.keys()
+        for name, value in wanted.items():
+            torch.testing.assert_close(state[name], value, rtol=1e-5, atol=1e-6, msg=name)
+            assert torch.equal(state[name], value) or not whole, name
+    assert int(wanted["0.1.num_batches_tracked"]) == 2 * BATCH // group
 
 
 def frozen(rank: int) -> None:
