@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tested import on_cuda
 from torch import Tensor, nn
 
 from reslab.core.errors import CheckpointError, SpecError
@@ -287,6 +288,17 @@ def test_so_it_is_within_the_recomputing(
     assert all(torch.equal(tensor, last(moving).parts["model"][name]) for name, tensor in kept.parts["model"].items())
     carry_out(run, averaging, resume=True)
     assert small_numbers(run) == small_numbers(unbroken)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+@on_cuda
+def test_so_it_is_on_a_cuda_device(engine: str, carry_out: Session, averaging: Experiment, tmp_path: Path) -> None:
+    how = {"device": "cuda", "engine": engine}
+    carry_out(tmp_path / "whole", averaging, **how)
+    with pytest.raises(Crash):
+        carry_out(tmp_path / "broken", averaging, CrashAfter(64), **how)
+    carry_out(tmp_path / "broken", averaging, resume=True, **how)
+    assert small_numbers(tmp_path / "broken") == small_numbers(tmp_path / "whole")
 
 
 class StopAfter(CrashAfter):
