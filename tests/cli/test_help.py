@@ -18,7 +18,17 @@ FLAGS = {
     "train": {
         *("--data", "--out", "--model", "--shortcut", "--stride-on", "--pool", "--width", "--recipe", "--spec"),
         *("--optim.lr", "--optim.momentum", "--optim.weight-decay", "--optim.decay", "--steps", "--epochs", "--batch"),
-        *("--bn-group", "--bn-average", "--longer", "--log-every", "--evaluate-every", "--precision", "--seed", "--resume", "--strict"),
+        *(
+            "--bn-group",
+            "--bn-average",
+            "--longer",
+            "--log-every",
+            "--evaluate-every",
+            "--precision",
+            "--seed",
+            "--resume",
+            "--strict",
+        ),
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
         *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation", "--timeout"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
