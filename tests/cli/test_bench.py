@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from reslab.core.contract import Contract
-from reslab.core.experiment import Photographs
+from reslab.core.experiment import Photographs, Recipe
 from reslab.experiments.networks import build
+from reslab.experiments.recipes import RECIPES, NamedRecipe
 from reslab.report.speed import speed_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,7 +60,15 @@ def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command,
     assert found["advice"]["precision"] == "fp32"
     assert found["advice"]["batch"] in (4, 8, 16)
     assert found["advice"]["workers"] >= 0
-    settings = {"kind": "train", "model": "cifar-resnet8", "batch": 8, "bn_group": 8, "data": None, "workers": None}
+    settings = {
+        "kind": "train",
+        "model": "cifar-resnet8",
+        "recipe": None,
+        "batch": 8,
+        "bn_group": 8,
+        "data": None,
+        "workers": None,
+    }
     asked = {"precision": "fp32", "device": None}
     assert found["settings"] == {**settings, **asked, "rivals": "in a process of their own"}
     same = "reslab bench train --model cifar-resnet8 --batch 8 --bn-group 8 --precision fp32 --rounds 3"
@@ -82,13 +91,72 @@ def test_train_ends_with_sentences(reslab: Command) -> None:
     assert "reslab bench train: cifar-resnet8, batch 8" in done.stderr
 
 
+SMALL = Photographs(contract=Contract(shorter_side=64, crop=64), scale=(64, 80))
+REFERENCE = "whole loop against a reference script: eager fp32, Pillow, torch's loader of 1 worker"
+
+
 def test_train_reads_photographs(reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Photographs(contract=Contract(shorter_side=64, crop=64), scale=(64, 80))
-    monkeypatch.setattr("reslab.experiments.bench.train.Photographs", lambda: small)
+    monkeypatch.setattr("reslab.experiments.bench.recipe.Photographs", lambda: SMALL)
     words = ("--model", "resnet18", "--batch", 2, "--rounds", 1, "--workers", 1, "--data", folder)
     found = document(reslab("bench", "train", *words, "--json"))
     assert found["advice"]["workers"] >= 1
     assert found["settings"]["data"] == folder.name
+    assert found["settings"]["recipe"] is None
+    assert found["rows"][-1]["name"] == REFERENCE
+    assert found["environment"].keys() >= {"pillow", "simplejpeg"}
+
+
+def test_a_recipe_s_group_is_the_batch_where_none_is_given(
+    reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(batch=4, bn_group=2, photographs=SMALL.but({"colour": {}}))
+    monkeypatch.setitem(RECIPES, "tiny", NamedRecipe(recipe, "for this test"))
+    words = ("--recipe", "tiny", "--rounds", 1, "--workers", 1, "--precision", "fp32", "--data", folder)
+    found = document(reslab("bench", "train", *words, "--json"))
+    assert found["rows"][-1]["name"] == REFERENCE
+    assert {key: found["settings"][key] for key in ("model", "recipe", "batch", "bn_group")} == {
+        "model": "resnet18",
+        "recipe": "tiny",
+        "batch": 2,
+        "bn_group": 2,
+    }
+    flags = "--recipe tiny --batch 2 --bn-group 2 --workers 1 --precision fp32"
+    assert speed_command(found) == f"reslab bench train --model resnet18 --data {folder.name} {flags} --rounds 1"
+
+
+def named(*, photographs: bool) -> str:
+    """A recipe for photographs, or for small pictures."""
+    return next(name for name, known in RECIPES.items() if (known.recipe.photographs is not None) == photographs)
+
+
+UNEVEN = RECIPES[named(photographs=True)].recipe.bn_group + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--recipe", named(photographs=False), "--data", "FOLDER"), "this recipe is for small pictures; for a folder"),
+        (("--recipe", named(photographs=True)), "the data is random pictures: --data FOLDER"),
+        (
+            ("--recipe", named(photographs=True), "--data", "embedded", "--model", "cifar-resnet8"),
+            "this recipe is for folders of photographs, and the data is embedded",
+        ),
+        (
+            ("--recipe", named(photographs=True), "--batch", UNEVEN, "--data", "FOLDER"),
+            f" do not divide --batch {UNEVEN}: give --bn-group",
+        ),
+        (("--recipe", "papre", "--data", "FOLDER"), "unknown recipe 'papre'"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_one_clear_line(
+    reslab: Command, folder: Path, words: tuple[object, ...], says: str
+) -> None:
+    done = reslab("bench", "train", *(folder if word == "FOLDER" else word for word in words))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("reslab: ")
+    assert says in line
 
 
 def test_loader_compares_speed_and_pixels(reslab: Command, folder: Path) -> None:
@@ -166,6 +234,7 @@ def test_test_counts_ten_crops_and_whole_pictures_in_central_crops(
         (("loader", "--data", "FOLDER", "--workers", 0), "--workers must be at least 1 for bench loader"),
         (("loader", "--data", "FOLDER", "--model", "resnet18"), "--model has no effect on bench loader"),
         (("infer", "--data", "embedded"), "--data has no effect on bench infer"),
+        *(((kind, "--recipe", "X"), f"--recipe has no effect on bench {kind}") for kind in ("loader", "infer", "test")),
         (("trian",), "trian"),
     ],
 )

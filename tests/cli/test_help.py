@@ -79,6 +79,7 @@ FLAGS = {
             "--out",
             "--json",
             "--bn-group",
+            "--recipe",
         ),
     },
 }

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from reslab.core.errors import DataError, SpecError
-from reslab.core.experiment import ModelSpec, Photographs, Recipe
+from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
 from reslab.data import chance
 from reslab.data.photographs import Incident, PhotoBatch, PhotoFolder, TrainingCrops
 from reslab.data.pictures import Pictures
@@ -27,7 +27,7 @@ from reslab.experiments.bench.asked import Asked, group_for
 from reslab.experiments.bench.loader import difference, sample
 from reslab.experiments.bench.pictures import pictures_for, random_pictures
 from reslab.experiments.bench.rival import NaiveCrops, threaded
-from reslab.experiments.bench.standard import Samples, standard_batches, train_on
+from reslab.experiments.bench.samples import SmallSamples, standard_batches, train_on
 from reslab.experiments.bench.timing import compare, drain, interleave, steady
 from reslab.experiments.bench.train import bench_train
 from reslab.experiments.feed import Feed
@@ -221,12 +221,12 @@ def test_the_bare_step_computes_in_nchw_and_fp32_and_updates_as_sgd_does() -> No
     seen: list[bool] = []
     net[0].register_forward_pre_hook(lambda _layer, given: seen.append(given[0].is_contiguous()))
     images, labels = torch.randn(2, 3, 5, 5).contiguous(memory_format=torch.channels_last), torch.tensor([0, 1])
-    steps.bare_training(steps.bare_update(net), images, labels)()
+    steps.bare_training(steps.bare_update(net, Optimizer(lr=0.5)), images, labels)()
     nn.functional.cross_entropy(twin(images), labels).backward()
     with torch.no_grad():
         for own, other in zip(net.parameters(), twin.parameters(), strict=True):
             assert other.grad is not None
-            torch.testing.assert_close(own, other - steps.RATE * (other.grad + 1e-4 * other))
+            torch.testing.assert_close(own, other - 0.5 * (other.grad + 1e-4 * other))
     assert seen == [True]
 
 
@@ -288,7 +288,7 @@ def test_our_step_is_training_s_own_in_groups() -> None:
 def test_the_standard_loader_s_samples_are_windows_of_the_padded_picture_less_the_mean(channels: int) -> None:
     pictures = random_pictures(6, 12, 10, channels)
     mean = pictures.pixels.double().mean(dim=0).float()
-    samples, seen = Samples(pictures), set()
+    samples, seen = SmallSamples(pictures), set()
     for index in [3] * 400:
         image, label = samples[index]
         assert label == int(pictures.labels[index])
@@ -308,7 +308,7 @@ def test_the_standard_loader_shuffles_whole_batches_across_epochs_and_ends_its_w
         "ten", "train", torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("abcdefghij")
     )
     before, others = torch.get_rng_state(), set(multiprocessing.active_children())
-    stream = standard_batches(pictures, 4, workers, CPU)
+    stream = standard_batches(SmallSamples(pictures), 4, workers, CPU)
     found = [next(stream) for _ in range(5)]
     assert len(set(multiprocessing.active_children()) - others) == workers
     stream.close()
@@ -324,7 +324,7 @@ def test_workers_of_the_standard_loader_draw_windows_of_their_own() -> None:
     pixels = torch.arange(144, dtype=torch.uint8).reshape(1, 1, 12, 12).expand(8, 3, -1, -1).clone()
     pixels[4:] += 100  # so that the mean leaves something
     pictures = Pictures("eight", "train", pixels, torch.arange(8) // 4, ("a", "b"))
-    with closing(standard_batches(pictures, 1, 2, CPU)) as stream:
+    with closing(standard_batches(SmallSamples(pictures), 1, 2, CPU)) as stream:
         first, second = (next(stream)[0].abs() for _ in range(2))
     assert not torch.equal(first, second)
 

@@ -7,6 +7,7 @@ from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Precision
 from reslab.core.files import write_json
+from reslab.experiments.recipes import named_recipe
 from reslab.report.speed import SPEED_HEADINGS, speed_place, speed_rows, speed_sentences
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
 }
 WITHOUT: Final[dict[Kind, tuple[str, ...]]] = {
     "train": (),
-    "loader": ("model", "precision", "device", "bn_group"),
-    "infer": ("data", "workers", "bn_group"),
-    "test": ("bn_group",),
+    "loader": ("model", "precision", "device", "bn_group", "recipe"),
+    "infer": ("data", "workers", "bn_group", "recipe"),
+    "test": ("bn_group", "recipe"),
 }
 
 
@@ -39,6 +40,7 @@ def bench(
     workers: int | None = None,
     device: str | None = None,
     bn_group: int | None = None,
+    recipe: str | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -48,14 +50,19 @@ def bench(
         kind: train (a step, and the loop with its data), loader (reading photographs), infer, or test (what ten crops
             and whole pictures cost, counted in central crops).
         model: as `reslab list models` has it; by default resnet18 for train, else resnet50.
-        batch: pictures a step; by default 32 for train, 64 for loader, 16 for infer; of test the photographs, 32.
+        batch: pictures a step; by default 32 for train, or with --recipe one of its groups of batch statistics (a
+            whole batch of hundreds rarely fits the rival's memory); 64 for loader, 16 for infer; of test the
+            photographs, 32.
         rounds: in which each side has its turn; by default 9, 5 for loader and 3 for test.
         precision: of our side: auto, fp32 or bf16; auto tries both where bf16 is native.
         data: a folder of photographs, or what `reslab train` takes; by default random pictures in memory.
         workers: processes that read ahead; by default one a core for photographs, none for small pictures (torch's
             own loader beside it: 2).
         device: auto, cpu or cuda.
-        bn_group: of train: pictures that share batch statistics; by default 64 for CIFAR's networks, else the batch.
+        bn_group: of train: pictures that share batch statistics; by default the recipe's, or without one 64 for
+            CIFAR's networks, else the batch.
+        recipe: of train: a name, as `reslab list recipes` has it; what decides the speed is taken from it: how pictures
+            are read and augmented, groups and optimizer.
         out: a file for the JSON document.
         json: print one JSON document.
     """
@@ -68,6 +75,7 @@ def bench(
         "workers": workers,
         "device": device,
         "bn_group": bn_group,
+        "recipe": recipe,
     }
     given = {key: value for key, value in asked.items() if value is not None}
     idle = [key for key in WITHOUT[kind] if key in given]
@@ -75,7 +83,8 @@ def bench(
         raise SpecError(f"--{idle[0].replace('_', '-')} has no effect on bench {kind}")
     from reslab.experiments.bench.asked import Asked
 
-    found = _measure(kind, Asked(**{**DEFAULTS[kind], **given})).as_json()
+    usual = {**DEFAULTS[kind], **_one_group(given)}
+    found = _measure(kind, Asked(**{**usual, **given})).as_json()
     if out is not None:
         write_json(out, found)
     if json:
@@ -85,6 +94,13 @@ def bench(
     stdout().print(f"\n{speed_place(found)}\n")
     for sentence in speed_sentences(found):
         stdout().print(sentence)
+
+
+def _one_group(given: dict[str, Any]) -> dict[str, int]:
+    """The batch where a recipe is named and no batch: its group of batch statistics, or the one that was given."""
+    if "recipe" not in given:
+        return {}
+    return {"batch": given.get("bn_group") or named_recipe(given["recipe"]).bn_group}
 
 
 def _measure(kind: Kind, asked: "Asked") -> "Report":

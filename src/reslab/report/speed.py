@@ -47,6 +47,9 @@ def speed_place(found: dict[str, Any]) -> str:
 def speed_command(found: dict[str, Any]) -> str:
     """The command that measures the same; a folder is named without its place."""
     settings = found["settings"]
-    flags = {key: settings.get(key) for key in ("model", "data", "batch", "bn_group", "workers", "precision", "device")}
+    flags = {
+        key: settings.get(key)
+        for key in ("model", "data", "recipe", "batch", "bn_group", "workers", "precision", "device")
+    }
     words = [f"--{key.replace('_', '-')} {value}" for key, value in flags.items() if value is not None]
     return " ".join(["reslab bench", settings["kind"], *words, f"--rounds {found['rounds']}"])

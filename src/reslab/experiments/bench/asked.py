@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reslab.core.errors import SpecError
-from reslab.core.experiment import Precision
+from reslab.core.experiment import Precision, Recipe
 from reslab.experiments.bench.advice import Advice
 from reslab.experiments.bench.timing import Row
 from reslab.experiments.names import parse_name
-from reslab.experiments.recipes import cifar_paper
+from reslab.experiments.recipes import cifar_paper, named_recipe
 
 Note = Callable[[str], None]
 Record = dict[str, Any]
@@ -28,6 +28,7 @@ class Asked:
         workers: processes that read ahead; None: as many as training would take.
         device: ``auto``, ``cpu`` or ``cuda``.
         bn_group: pictures that share batch statistics; None: see `group_for`.
+        recipe: of training: the name of the one whose settings decide the speed; None: see `recipe_for`.
     """
 
     model: str = ""
@@ -38,6 +39,7 @@ class Asked:
     workers: int | None = None
     device: str = "auto"
     bn_group: int | None = None
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
         leasts = {"rounds": 1, "batch": 1, "workers": 0, "bn-group": 1}
@@ -47,6 +49,15 @@ class Asked:
                 raise SpecError(f"--{name} must be at least {least}, not {value}")
         if self.bn_group is not None and self.batch % self.bn_group:
             raise SpecError(f"--bn-group {self.bn_group} does not divide --batch {self.batch}")
+
+    @property
+    def named(self) -> Recipe | None:
+        """The recipe that was named.
+
+        Raises:
+            SpecError: there is no such recipe.
+        """
+        return None if self.recipe is None else named_recipe(self.recipe)
 
     def again(self) -> Record:
         """What a command needs to measure the same again, whatever was measured; None where nothing was asked for."""
@@ -72,7 +83,7 @@ class Report:
 
 
 def group_for(asked: Asked, batch: int) -> int:
-    """Pictures of ``batch`` that share batch statistics: as asked, else 64 for CIFAR's networks (section 4.2).
+    """Pictures of ``batch`` with common statistics: as asked, else the recipe's, else 64 for CIFAR's (section 4.2).
 
     Where that does not divide ``batch``, and for all other networks, it is the whole batch.
 
@@ -80,7 +91,7 @@ def group_for(asked: Asked, batch: int) -> int:
         SpecError: there is no such network.
     """
     usual = cifar_paper().bn_group if parse_name(asked.model).family == "cifar" else batch
-    group = asked.bn_group or usual
+    group = asked.bn_group or (asked.named.bn_group if asked.named else usual)
     return batch if batch % group else group
 
 

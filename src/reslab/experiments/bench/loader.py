@@ -148,6 +148,11 @@ def whole_pictures(photos: PhotoFolder, batch: int, workers: int) -> dict[str, T
     return {"whole": lambda: whole() * share, "verify": lambda: turn() * share}
 
 
+def decoders() -> Record:
+    """The versions of what decodes photographs here."""
+    return {name: importlib.metadata.version(name) for name in ("pillow", "simplejpeg")}
+
+
 def _tasks(work: TrainingCrops) -> range:
     return range(0, ENDLESS * work.batch, work.batch)
 
@@ -159,8 +164,7 @@ def _made(work: TrainingCrops, task: int) -> NDArray[np.int16]:
 
 
 def _place() -> Record:
-    facts = environment(CPU, "fp32") | {name: importlib.metadata.version(name) for name in ("pillow", "simplejpeg")}
-    return {key: fact for key, fact in facts.items() if key != "precision"}
+    return {key: fact for key, fact in (environment(CPU, "fp32") | decoders()).items() if key != "precision"}
 
 
 def _rows(times: Mapping[str, Sequence[float]], batch: int, workers: int) -> list[Row]:

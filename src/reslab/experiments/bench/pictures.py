@@ -3,16 +3,21 @@
 import torch
 
 from reslab.core.errors import SpecError
+from reslab.core.experiment import Recipe
 from reslab.core.text import printable
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
-from reslab.data.source import Dataset, find_data
+from reslab.data.source import Dataset, Reading, find_data
 from reslab.experiments.bench.asked import Asked
 from reslab.experiments.names import CLASSES, INPUT_SIZES, parse_name
 
 
-def pictures_for(asked: Asked) -> Dataset:
+def pictures_for(asked: Asked, recipe: Recipe | None = None) -> Dataset:
     """The training pictures at ``asked.data``, or random ones of the size that the network was made for.
+
+    Args:
+        asked: network, data and batch.
+        recipe: says how many photographs are held out; None: as many as usual.
 
     Raises:
         SpecError: there is no such network, or it is for small pictures and these are photographs.
@@ -21,7 +26,8 @@ def pictures_for(asked: Asked) -> Dataset:
     family = parse_name(asked.model).family
     if asked.data is None:
         return random_pictures(2 * asked.batch, INPUT_SIZES[family], CLASSES[family])
-    pictures = find_data(asked.data).read("train")
+    settings = None if recipe is None else recipe.photographs
+    pictures = find_data(asked.data).read("train", Reading(settings.held_out) if settings else Reading())
     if family == "cifar" and isinstance(pictures, PhotoFolder):
         raise SpecError(
             f"{asked.model} is for small pictures and {printable(asked.data)} holds photographs;"

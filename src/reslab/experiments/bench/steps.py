@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reslab.core.errors import ran_out
-from reslab.core.experiment import Precision
+from reslab.core.experiment import Optimizer, Precision
 from reslab.experiments.bench.advice import Step
 from reslab.experiments.bench.asked import Asked, Note, fewer
 from reslab.experiments.bench.timing import Wait, interleave, once, rate
@@ -27,13 +27,14 @@ Make = Callable[[int, Resolved], Untimed]
 RATE: Final = 1e-4  # of learning: random labels drive no weight far, however many steps are timed
 
 
-def bare_update(net: nn.Module) -> Update:
+def bare_update(net: nn.Module, optim: Optimizer) -> Update:
     """Forward, backward and update in eager fp32, NCHW, and nothing else.
 
     Args:
         net: on the batches' device, of torch's usual layout.
+        optim: rate, momentum and decay, of all parameters alike.
     """
-    optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
     net.train()
 
     def update(images: Tensor, labels: Tensor) -> None:

@@ -6,17 +6,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from reslab.core.experiment import ModelSpec, Optimizer, Photographs, Recipe
+from reslab.core.experiment import ModelSpec
 from reslab.core.units import counted
-from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.source import Dataset
 from reslab.experiments.bench.advice import Reading, train_advice
 from reslab.experiments.bench.apart import APART, Apart
 from reslab.experiments.bench.asked import Asked, Note, Report, fewer, group_for
+from reslab.experiments.bench.loader import decoders
 from reslab.experiments.bench.pictures import pictures_for
+from reslab.experiments.bench.recipe import recipe_for
 from reslab.experiments.bench.standard import rival_sides, standard_workers
-from reslab.experiments.bench.steps import RATE, Untimed, batches, measured_step, own_step, precisions
+from reslab.experiments.bench.steps import Untimed, batches, measured_step, own_step, precisions
 from reslab.experiments.bench.timing import (
     Row,
     Turn,
@@ -37,7 +38,6 @@ from reslab.training.loop import Watch, fit
 from reslab.training.precision import Resolved
 from reslab.training.step import Batch
 
-ENDLESS: Final = 10**9  # steps
 SEED: Final = 0
 
 
@@ -45,16 +45,16 @@ def bench_train(asked: Asked, note: Note) -> Report:
     """Measure training of ``asked.model`` on ``asked.data``.
 
     Raises:
-        ReslabError: no such network, device or data, or a network for other pictures than those.
+        ReslabError: no such network, recipe, device or data, or a network or recipe for other pictures than those.
     """
     device = choose_device(asked.device)
-    pictures = pictures_for(asked)
+    pictures = pictures_for(asked, asked.named)
     workers = workers_for(pictures, asked.workers)
     tried = precisions(asked.precision, device, note)
     bench = _Bench(asked, pictures, Feed(device, workers, note), tried[0])
     groups = f"batch {asked.batch} in groups of {bench.recipe.bn_group}"
     note(f"{asked.model}, {groups}, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
-    with Apart(partial(rival_sides, asked, bench.session.inputs.side)) as rivals:
+    with Apart(partial(rival_sides, asked, bench.recipe, bench.session.inputs.side)) as rivals:
         times = interleave({**rivals.sides, **bench.sides(tried)}, asked.rounds)
     sizes = batches(bench.step, tried[0], asked, bench.wait, note)
     reading = bench.reading()
@@ -63,10 +63,11 @@ def bench_train(asked: Asked, note: Note) -> Report:
         rows=_rows(asked, tried, times),
         advice=train_advice(step, reading),
         rounds=asked.rounds,
-        environment=environment(device, tried[0]),
+        environment=environment(device, tried[0]) | ({} if bench.recipe.photographs is None else decoders()),
         settings={
             "kind": "train",
             "model": asked.model,
+            "recipe": asked.recipe,
             "bn_group": bench.recipe.bn_group,
             "data": None if asked.data is None else pictures.name,
             "workers": asked.workers,
@@ -81,15 +82,7 @@ class _Bench:
 
     def __init__(self, asked: Asked, pictures: Dataset, feed: Feed, precision: Resolved) -> None:
         self.asked, self.pictures, self.feed = asked, pictures, feed
-        photographs = Photographs() if isinstance(pictures, PhotoFolder) else None
-        self.recipe = Recipe(
-            steps=ENDLESS,
-            batch=asked.batch,
-            bn_group=group_for(asked, asked.batch),
-            optim=Optimizer(lr=RATE),
-            photographs=photographs,
-            precision=precision,
-        )
+        self.recipe = recipe_for(asked, pictures, precision)
         spec = ModelSpec(name=asked.model)
         self.session = begin(build(spec, len(pictures.classes)), pictures, self.recipe, feed)
         self.session.net.train()
@@ -157,4 +150,8 @@ def _rows(asked: Asked, tried: Sequence[Resolved], times: Mapping[str, Sequence[
     if "standard" in times:
         loader = f"a standard loader of {counted(standard_workers(asked), 'worker')}"
         compared.append((f"whole loop against eager fp32 with {loader}", data, times["standard"]))
+    if "reference" in times:
+        loader = f"torch's loader of {counted(standard_workers(asked), 'worker')}"
+        name = f"whole loop against a reference script: eager fp32, Pillow, {loader}"
+        compared.append((name, data, times["reference"]))
     return [compare(name, asked.model, asked.batch, ours, rival) for name, ours, rival in compared]

@@ -1,0 +1,166 @@
+"""Training on photographs is measured against a reference script: its samples, its sides, the recipe of both."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reslab.core.colour import Colour
+from reslab.core.contract import Contract
+from reslab.core.errors import SpecError
+from reslab.core.experiment import Optimizer, Photographs, Recipe
+from reslab.data.pack import pack
+from reslab.data.pack_set import Packing
+from reslab.data.photographs import PhotoFolder
+from reslab.data.source import PictureFolder, load
+from reslab.experiments.bench import steps
+from reslab.experiments.bench.asked import Asked, group_for
+from reslab.experiments.bench.pictures import pictures_for, random_pictures
+from reslab.experiments.bench.recipe import recipe_for
+from reslab.experiments.bench.reference import PhotoSamples
+from reslab.experiments.bench.samples import standard_batches
+from reslab.experiments.bench.standard import rival_sides
+from reslab.experiments.recipes import RECIPES, NamedRecipe
+
+SIDE = 32
+PLAIN = Contract(mean=(0, 0, 0), crop=SIDE, shorter_side=SIDE)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def trees(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders alone, ten pictures each of 40 to 90 pixels a side."""
+    return folder_of(tmp_path_factory.mktemp("reference") / "trees", ("ash", "birch"))
+
+
+def opened(place: Path) -> PhotoFolder:
+    found = load(str(place), "all")
+    assert isinstance(found, PhotoFolder)
+    return found
+
+
+def possible(path: Path, scale: tuple[int, int]) -> dict[bytes, tuple[int, int, int, bool]]:
+    """Every crop that section 3.4 allows, by its pixels: the shorter side, left, top, and whether it is mirrored."""
+    picture = Image.open(path).convert("RGB")
+    found = {}
+    for shorter in range(scale[0], scale[1] + 1):
+        width, height = (shorter * side // min(picture.size) for side in picture.size)
+        resized = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+        for left in range(width - SIDE + 1):
+            for top in range(height - SIDE + 1):
+                crop = resized[top : top + SIDE, left : left + SIDE]
+                found[crop.tobytes()] = (shorter, left, top, False)
+                found[crop[:, ::-1].tobytes()] = (shorter, left, top, True)
+    return found
+
+
+def test_a_sample_is_any_crop_of_the_whole_resized_picture_and_every_draw_varies(trees: Path) -> None:
+    photos = opened(trees)
+    samples = PhotoSamples(photos, Photographs(contract=PLAIN, scale=(33, 35)))
+    known, seen = possible(trees / photos.index.path(3), (33, 35)), set()
+    for _ in range(400):
+        image, label = samples[3]
+        assert (tuple(image.shape), image.dtype, image.is_contiguous()) == ((3, SIDE, SIDE), torch.float32, True)
+        assert label == int(photos.labels[3])
+        seen.add(known[image.permute(1, 2, 0).numpy().astype(np.uint8).tobytes()])
+    assert len(samples) == 20
+    assert {place[0] for place in seen} == {33, 34, 35}
+    assert {place[3] for place in seen} == {False, True}
+    for axis in (1, 2):
+        assert {place[axis] for place in seen} == {place[axis] for place in known.values()}
+
+
+def test_without_a_flip_no_sample_is_mirrored(trees: Path) -> None:
+    photos = opened(trees)
+    samples = PhotoSamples(photos, Photographs(contract=PLAIN, scale=(33, 33), flip=False))
+    known = possible(trees / photos.index.path(0), (33, 33))
+    seen = [known[samples[0][0].permute(1, 2, 0).numpy().astype(np.uint8).tobytes()] for _ in range(30)]
+    assert not any(place[3] for place in seen)
+
+
+def of_one_colour(root: Path) -> PhotoFolder:
+    for name in "ab":
+        (root / name).mkdir()
+        Image.new("RGB", (40, 40), (200, 100, 50)).save(root / name / "0.png")
+    return opened(root)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_the_contract_s_mean_is_subtracted_and_its_deviation_divides(tmp_path: Path, order: str) -> None:
+    contract = PLAIN.but({"order": order, "mean": (10, 20, 30), "std": (2, 4, 5)})
+    image = PhotoSamples(of_one_colour(tmp_path), Photographs(contract=contract, scale=(32, 36)))[0][0]
+    pixels = (200, 100, 50) if order == "RGB" else (50, 100, 200)
+    wanted = [(value - mean) / std for value, mean, std in zip(pixels, (10, 20, 30), (2, 4, 5), strict=True)]
+    assert torch.equal(image, torch.tensor(wanted)[:, None, None].expand(3, SIDE, SIDE))
+
+
+@pytest.mark.parametrize("scale", ["eigenvalue", "sqrt"])
+def test_colours_are_drawn_along_the_recipe_s_vectors_by_its_sizes(tmp_path: Path, scale: str) -> None:
+    how = Colour(scale=scale)  # type: ignore[arg-type]
+    samples = PhotoSamples(of_one_colour(tmp_path), Photographs(contract=PLAIN, scale=(32, 32), colour=how))
+    images = torch.stack([samples[0][0] for _ in range(2000)])
+    assert torch.equal(images.amin(dim=(2, 3)), images.amax(dim=(2, 3)))  # one colour for the whole picture
+    gained = images[:, :, 0, 0].double() - torch.tensor([200, 100, 50])
+    draws = gained @ torch.tensor(how.eigenvectors).double() / 255  # coordinates along the vectors, which are columns
+    sizes = torch.tensor(how.eigenvalues).double()
+    wanted = 0.1 * (sizes.sqrt() if scale == "sqrt" else sizes)
+    torch.testing.assert_close(draws.std(dim=0), wanted, rtol=0.06, atol=0)
+    assert (draws.mean(dim=0).abs() < wanted / 10).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torch_s_loader_makes_batches_of_them(trees: Path, workers: int) -> None:
+    samples = PhotoSamples(opened(trees), Photographs(contract=PLAIN, scale=(33, 35)))
+    stream = standard_batches(samples, 10, workers, CPU)
+    batches = [next(stream) for _ in range(4)]
+    stream.close()
+    assert {tuple(images.shape) for images, _ in batches} == {(10, 3, SIDE, SIDE)}
+    labels = [labels for _, labels in batches]
+    assert torch.cat(labels[:2]).bincount().tolist() == torch.cat(labels[2:]).bincount().tolist() == [10, 10]
+
+
+def test_there_is_a_reference_script_for_files_and_none_for_shards(trees: Path, tmp_path: Path) -> None:
+    pack(PictureFolder(trees), tmp_path / "shards", Packing(), 0)
+    recipe = Recipe(batch=2, bn_group=2, photographs=Photographs(contract=PLAIN, scale=(33, 35)))
+    for place, names in ((trees, ["eager", "reference"]), (tmp_path / "shards", ["eager"])):
+        asked = Asked(model="resnet18", batch=2, rounds=1, data=str(place), workers=0)
+        sides = rival_sides(asked, recipe, SIDE)
+        assert list(sides) == names
+        assert all(side() > 0 for side in sides.values())
+
+
+def asked(**settings: Any) -> Asked:
+    return Asked(**{"model": "resnet18", "batch": 4, "rounds": 1, **settings})
+
+
+def test_what_decides_speed_comes_from_the_recipe(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs = Photographs(contract=PLAIN, scale=(33, 35), colour=Colour(), decode="exact", held_out=0.4)
+    optim = Optimizer(lr=0.1, momentum=0.8, weight_decay=0.01, decay="all")
+    known = Recipe(batch=8, bn_group=4, optim=optim, photographs=photographs)
+    monkeypatch.setitem(RECIPES, "mine", NamedRecipe(known, "for this test"))
+    chosen = asked(recipe="mine", data=str(trees))
+    pictures = pictures_for(chosen, chosen.named)
+    assert len(pictures) == 20 - 2 * 4  # the recipe holds out two in five
+    found = recipe_for(chosen, pictures, "fp32")
+    assert found.photographs == photographs
+    assert found.optim == optim.but({"lr": steps.RATE})
+    assert (found.batch, found.bn_group, found.precision) == (4, 4, "fp32")
+    assert recipe_for(asked(recipe="mine", batch=2), pictures, "fp32").bn_group == 2  # a batch below the group
+    assert recipe_for(asked(recipe="mine", batch=8, bn_group=2), pictures, "fp32").bn_group == 2
+    assert [group_for(asked(recipe="mine", batch=8), batch) for batch in (4, 8, 16, 2)] == [4, 4, 4, 2]
+    with pytest.raises(SpecError, match=r"^this recipe's groups of 4 do not divide --batch 6: give --bn-group$"):
+        recipe_for(asked(recipe="mine", batch=6), pictures, "fp32")
+
+
+def test_small_pictures_are_augmented_and_grouped_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Recipe(batch=8, bn_group=8).but({"augment": {"pad": 2, "flip": False}})
+    monkeypatch.setitem(RECIPES, "mine", NamedRecipe(known, "for this test"))
+    pictures = random_pictures(16, 32, 10)
+    found = recipe_for(asked(model="cifar-resnet8", recipe="mine", batch=16), pictures, "fp32")
+    assert (found.augment, found.bn_group) == (known.augment, 8)
+    usual = recipe_for(asked(model="cifar-resnet8", batch=16), pictures, "fp32")
+    assert (usual.augment, usual.bn_group) == (Recipe().augment, 16)
