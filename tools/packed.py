@@ -11,21 +11,23 @@ stay known to it, which is to the folder's advantage. Warm: before each turn all
 """
 
 import argparse
+import contextlib
 import ctypes
 import json
 import mmap
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from reslab.core.errors import DataError
+from reslab.core.errors import DataError, ReslabError
 from reslab.core.experiment import Photographs
 from reslab.core.files import write_json
 from reslab.data.loader import training_crops
@@ -38,6 +40,7 @@ from reslab.experiments.bench.loader import decoders
 from reslab.experiments.environment import environment
 
 SEED: Final = 0
+FLAGS: Final = {"batch": 64, "workers": 2, "epochs": 1, "rounds": 5}
 PIECE: Final = 2**24  # bytes read at once
 
 
@@ -90,25 +93,13 @@ def resident(files: Iterable[Path]) -> int:
     return total
 
 
-def epochs(photos: PhotoFolder, batch: int, workers: int, passes: int) -> float:
+def rate(photos: PhotoFolder, batch: int, workers: int, passes: int) -> float:
     """Pictures a second through the loader, workers begun and ended."""
     steps = passes * len(photos) // batch
     begun = time.perf_counter()
     for _ in training_crops(photos, batch=batch, steps=steps, seed=SEED, settings=Photographs(), workers=workers):
         pass
-    return steps * batch / (time.perf_counter() - begun)
-
-
-def by_turns(
-    sides: dict[str, Callable[[], float]], before: dict[str, Callable[[], None]], rounds: int
-) -> dict[str, list[float]]:
-    """The rate of each side in each round; every other round begins with the last side."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides)[:: -1 if number % 2 else 1]:
-            before[name]()
-            rates[name].append(round(sides[name](), 1))
-    return rates
+    return round(steps * batch / (time.perf_counter() - begun), 1)
 
 
 def compared(rates: dict[str, list[float]]) -> dict[str, Any]:
@@ -124,7 +115,13 @@ def compared(rates: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def measure(folder: PhotoFolder, shards: PhotoFolder, asked: argparse.Namespace) -> dict[str, Any]:
-    """Both sides cold, then warm."""
+    """Both sides cold, then warm.
+
+    Raises:
+        DataError: they are not a folder and its shards, or too few pictures for one batch.
+    """
+    if not isinstance(folder.store, FolderStore) or not isinstance(shards.store, ShardStore):
+        raise DataError(f"{folder.name} and {shards.name}: first the folder that was packed, then its shards")
     if folder.digest != shards.digest:
         raise DataError(f"{shards.name} holds other pictures than {folder.name}")
     if len(folder) < asked.batch:
@@ -133,46 +130,59 @@ def measure(folder: PhotoFolder, shards: PhotoFolder, asked: argparse.Namespace)
     files = {name: files_of(one) for name, one in photos.items()}
     left: dict[str, list[int]] = {name: [] for name in photos}
 
-    def reading(name: str) -> Callable[[], float]:
-        return lambda: epochs(photos[name], asked.batch, asked.workers, asked.epochs)
+    def drop(name: str) -> None:
+        forget(files[name])
+        left[name].append(resident(files[name]))
 
-    def dropping(name: str) -> Callable[[], None]:
-        def drop() -> None:
-            forget(files[name])
-            left[name].append(resident(files[name]))
+    def turns(prepare: Callable[[str], None]) -> dict[str, Any]:
+        rates: dict[str, list[float]] = {name: [] for name in photos}
+        for number in range(asked.rounds):
+            for name in list(photos)[:: -1 if number % 2 else 1]:
+                prepare(name)
+                rates[name].append(rate(photos[name], asked.batch, asked.workers, asked.epochs))
+        return compared(rates)
 
-        return drop
-
-    def keeping(name: str) -> Callable[[], None]:
-        return lambda: remember(files[name])
-
-    sides = {name: reading(name) for name in photos}
-    for side in sides.values():  # a first turn that does not count: modules are loaded, memory is taken
-        side()
-    cold = compared(by_turns(sides, {name: dropping(name) for name in photos}, asked.rounds))
-    warm = compared(by_turns(sides, {name: keeping(name) for name in photos}, asked.rounds))
+    for one in photos.values():  # does not count: modules are loaded, memory is taken
+        rate(one, asked.batch, asked.workers, passes=1)
+    cold, warm = turns(drop), turns(lambda name: remember(files[name]))
     sizes = {name: sum(file.stat().st_size for file in own) for name, own in files.items()}
     return {"file_bytes": sizes, "cold": {**cold, "resident_bytes_after_dropping": left}, "warm": warm}
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Pack where that is needed, measure, keep and print."""
+def read_flags() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shards", type=Path)
-    for name, value in (("batch", 64), ("workers", 2), ("epochs", 1), ("rounds", 5)):
+    for name, value in FLAGS.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args(words)
-    beside = None if asked.out is None else asked.out.resolve().parent
-    with tempfile.TemporaryDirectory(dir=beside or Path.cwd()) as temporary:
-        shards = asked.shards
-        if shards is None:
-            shards = Path(temporary) / "shards"
-            pack(PictureFolder(asked.folder), shards, Packing(), asked.workers)
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def shards_for(asked: argparse.Namespace) -> Iterator[Path]:
+    """Those that were given, or new ones that are there for as long as they are needed."""
+    if asked.shards is not None:
+        yield asked.shards
+        return
+    beside = Path.cwd() if asked.out is None else asked.out.resolve().parent
+    with tempfile.TemporaryDirectory(dir=beside) as temporary:
+        pack(PictureFolder(asked.folder), Path(temporary) / "shards", Packing(), asked.workers)
+        yield Path(temporary) / "shards"
+
+
+def main() -> None:
+    """Pack where that is needed, measure, keep and print."""
+    asked = read_flags()
+    try:
         folder = opened(asked.folder)
-        found = measure(folder, opened(shards), asked)
-    flags = " ".join(f"--{name} {getattr(asked, name)}" for name in ("batch", "workers", "epochs", "rounds"))
+        with shards_for(asked) as shards:
+            found = measure(folder, opened(shards), asked)
+    except ReslabError as error:
+        print(f"packed.py: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    flags = " ".join(f"--{name} {getattr(asked, name)}" for name in FLAGS)
     facts = {key: fact for key, fact in environment(torch.device("cpu"), "fp32").items() if key != "precision"}
     kept = {
         "command": f"python tools/packed.py {folder.name} {flags}",
