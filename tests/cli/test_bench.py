@@ -12,7 +12,7 @@ from PIL import Image
 from reslab.core.contract import Contract
 from reslab.core.experiment import Photographs, Recipe
 from reslab.experiments.networks import build
-from reslab.experiments.recipes import RECIPES, NamedRecipe
+from reslab.experiments.recipes import RECIPES
 from reslab.report.speed import speed_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,7 +110,7 @@ def test_a_recipe_s_group_is_the_batch_where_none_is_given(
     reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(batch=4, bn_group=2, photographs=SMALL.but({"colour": {}}))
-    monkeypatch.setitem(RECIPES, "tiny", NamedRecipe(recipe, "for this test"))
+    monkeypatch.setitem(RECIPES, "tiny", lambda: recipe)
     words = ("--recipe", "tiny", "--rounds", 1, "--workers", 1, "--precision", "fp32", "--data", folder)
     found = document(reslab("bench", "train", *words, "--json"))
     assert found["rows"][-1]["name"] == REFERENCE
@@ -126,10 +126,10 @@ def test_a_recipe_s_group_is_the_batch_where_none_is_given(
 
 def named(*, photographs: bool) -> str:
     """A recipe for photographs, or for small pictures."""
-    return next(name for name, known in RECIPES.items() if (known.recipe.photographs is not None) == photographs)
+    return next(name for name, known in RECIPES.items() if (known().photographs is not None) == photographs)
 
 
-UNEVEN = RECIPES[named(photographs=True)].recipe.bn_group + 1
+UNEVEN = RECIPES[named(photographs=True)]().bn_group + 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 from reslab.core.colour import Colour
 from reslab.core.contract import Contract
 from reslab.core.errors import SpecError
-from reslab.core.experiment import Optimizer, Photographs, Recipe
+from reslab.core.experiment import Optimizer, Photographs, Progressive, RandomArea, Recipe
 from reslab.data.pack import pack
 from reslab.data.pack_set import Packing
 from reslab.data.photographs import PhotoFolder
@@ -24,7 +24,7 @@ from reslab.experiments.bench.recipe import recipe_for
 from reslab.experiments.bench.reference import PhotoSamples
 from reslab.experiments.bench.samples import standard_batches
 from reslab.experiments.bench.standard import rival_sides
-from reslab.experiments.recipes import RECIPES, NamedRecipe
+from reslab.experiments.recipes import RECIPES
 
 SIDE = 32
 PLAIN = Contract(mean=(0, 0, 0), crop=SIDE, shorter_side=SIDE)
@@ -112,6 +112,27 @@ def test_colours_are_drawn_along_the_recipe_s_vectors_by_its_sizes(tmp_path: Pat
     assert (draws.mean(dim=0).abs() < wanted / 10).all()
 
 
+def test_where_the_recipe_has_areas_the_rival_cuts_and_resizes_one_at_the_first_side(tmp_path: Path) -> None:
+    """The picture's red grows to the right and its green downwards, by one a pixel: a part shows where it lay."""
+    columns, rows = np.meshgrid(np.arange(200), np.arange(160))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.stack([columns, rows, 0 * rows], 2).astype(np.uint8)).save(tmp_path / name / "0.png")
+    how = Photographs(contract=PLAIN, area=RandomArea(), progressive=Progressive(sides=(64, 96)), flip=False)
+    samples, shares, aspects = PhotoSamples(opened(tmp_path), how), [], []
+    for _ in range(300):
+        image = samples[0][0].double()
+        assert tuple(image.shape) == (3, 64, 64)
+        width = float(image[0, 0, -1] - image[0, 0, 0]) * 64 / 63
+        height = float(image[1, -1, 0] - image[1, 0, 0]) * 64 / 63
+        shares.append(width * height / (200 * 160))
+        aspects.append(width / height)
+    assert 0.06 < min(shares) < 0.15
+    assert 0.9 < max(shares) < 1.05
+    assert 0.7 < min(aspects) < 0.85
+    assert 1.2 < max(aspects) < 1.4
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_torch_s_loader_makes_batches_of_them(trees: Path, workers: int) -> None:
     samples = PhotoSamples(opened(trees), Photographs(contract=PLAIN, scale=(33, 35)))
@@ -141,7 +162,7 @@ def test_what_decides_speed_comes_from_the_recipe(trees: Path, monkeypatch: pyte
     photographs = Photographs(contract=PLAIN, scale=(33, 35), colour=Colour(), decode="exact", held_out=0.4)
     optim = Optimizer(lr=0.1, momentum=0.8, weight_decay=0.01, decay="all")
     known = Recipe(batch=8, bn_group=4, optim=optim, photographs=photographs)
-    monkeypatch.setitem(RECIPES, "mine", NamedRecipe(known, "for this test"))
+    monkeypatch.setitem(RECIPES, "mine", lambda: known)
     chosen = asked(recipe="mine", data=str(trees))
     pictures = pictures_for(chosen, chosen.named)
     assert len(pictures) == 20 - 2 * 4  # the recipe holds out two in five
@@ -158,7 +179,7 @@ def test_what_decides_speed_comes_from_the_recipe(trees: Path, monkeypatch: pyte
 
 def test_small_pictures_are_augmented_and_grouped_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Recipe(batch=8, bn_group=8).but({"augment": {"pad": 2, "flip": False}})
-    monkeypatch.setitem(RECIPES, "mine", NamedRecipe(known, "for this test"))
+    monkeypatch.setitem(RECIPES, "mine", lambda: known)
     pictures = random_pictures(16, 32, 10)
     found = recipe_for(asked(model="cifar-resnet8", recipe="mine", batch=16), pictures, "fp32")
     assert (found.augment, found.bn_group) == (known.augment, 8)

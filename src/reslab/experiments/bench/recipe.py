@@ -38,6 +38,7 @@ def recipe_for(asked: Asked, pictures: Dataset, precision: Resolved) -> Recipe:
         batch=asked.batch,
         bn_group=group,
         optim=named.optim.but({"lr": RATE}),
+        label_smoothing=named.label_smoothing,
         augment=named.augment,
         photographs=named.photographs,
         precision=precision,

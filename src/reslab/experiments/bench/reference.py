@@ -8,21 +8,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reslab.core.experiment import Photographs
+from reslab.core.experiment import Photographs, RandomArea
 from reslab.data.photographs import PhotoFolder
 from reslab.data.store import FolderStore
 from reslab.experiments.bench.samples import Samples
 from reslab.transforms.colour import colours
 from reslab.transforms.photographs import resized_to
+from reslab.transforms.regions import central_region, extent
 
 COLOURS: Final = 3
+TRIES: Final = 10  # as torchvision's, before the central part is taken
 
 
 class PhotoSamples(Samples):
-    """One photograph at a time, opened, decoded and resized whole (section 3.4): float32 (3, crop, crop).
+    """One photograph at a time, opened, decoded and resized whole (section 3.4): float32 (3, side, side).
 
-    The shorter side is drawn from the recipe's range, the crop is cut at random and mirrored half the time; then the
-    mean is subtracted, a standard deviation divides, and where the recipe has AlexNet's colours one is added.
+    The shorter side is drawn from the recipe's range and the crop is cut at random, or a random area is cut and resized
+    where the recipe has areas; it is mirrored half the time. Then the mean is subtracted, a standard deviation divides,
+    and where the recipe has AlexNet's colours one is added. Crops that grow have their first side.
 
     Args:
         photos: in files of their own.
@@ -33,7 +36,7 @@ class PhotoSamples(Samples):
         super().__init__(photos.labels.tolist())
         assert isinstance(photos.store, FolderStore)
         self.paths = [photos.store.root / photos.index.path(number) for number in range(len(photos))]
-        self.settings, self.contract = settings, settings.contract
+        self.settings, self.contract, self.side = settings, settings.contract, settings.sides[0]
         self.mean, self.std = (np.array(part, np.float32) for part in (self.contract.mean, self.contract.std))
         how = settings.colour
         self.along = None if how is None else colours(np.eye(COLOURS, dtype=np.float32), how)
@@ -52,10 +55,27 @@ class PhotoSamples(Samples):
     def _crop(self, path: Path) -> Image.Image:
         with Image.open(path) as file:
             picture = file.convert("RGB")
-        low, high = self.settings.scale
-        size, side = resized_to(picture.size, int(self.random.integers(low, high + 1))), self.contract.crop
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-        left, top = (int(self.random.integers(0, length - side + 1)) for length in size)
-        crop = picture.crop((left, top, left + side, top + side))
+        crop = self._jittered(picture) if self.settings.area is None else self._part(picture, self.settings.area)
         mirrored = self.settings.flip and self.random.random() < 0.5
         return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop
+
+    def _jittered(self, picture: Image.Image) -> Image.Image:
+        low, high = self.settings.scale_for(self.side)
+        size, side = resized_to(picture.size, int(self.random.integers(low, high + 1))), self.side
+        left, top = (int(self.random.integers(0, length - side + 1)) for length in size)
+        return picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
+
+    def _part(self, picture: Image.Image, area: RandomArea) -> Image.Image:
+        for _ in range(TRIES):
+            aspect = float(np.exp(self.random.uniform(*np.log(area.aspect))))
+            if found := extent(picture.size, self.random.uniform(*area.share), aspect):
+                left, top = (
+                    int(self.random.integers(0, whole - inner + 1))
+                    for whole, inner in zip(picture.size, found, strict=True)
+                )
+                return self._resized(picture, (left, top, left + found[0], top + found[1]))
+        _, left, top, width, height, _ = central_region(picture.size, area.aspect, self.side)
+        return self._resized(picture, (left, top, left + width, top + height))
+
+    def _resized(self, picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+        return picture.crop(box).resize((self.side, self.side), Image.Resampling.BILINEAR)
