@@ -91,3 +91,12 @@ def test_longer_is_a_multiplier_of_the_steps(reslab: Command) -> None:
     assert steps("--longer", 0.5, "--epochs", 1) == 47  # half of 12,000 pictures in batches of 128
     done = reslab(*words, "--longer", 0)
     assert (done.returncode, done.stderr) == (2, "reslab: --longer must be positive, not 0.0\n")
+
+
+def test_what_the_documents_show_is_printed(reslab: Command) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    shown = text.partition("$ reslab recipes diff paper paper-plateau\n")[2].partition("```")[0]
+    printed = reslab("recipes", "diff", "paper", "paper-plateau").stdout
+    assert [line.split() for line in shown.splitlines()] == [line.split() for line in printed.splitlines()]
+    rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert rows == list(RECIPES)
