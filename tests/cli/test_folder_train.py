@@ -82,6 +82,8 @@ def test_the_default_recipe_is_for_photographs(reslab: Command, photos: Path, tm
             "crop": 224,
         },
         "scale": [256, 480],
+        "area": None,
+        "progressive": None,
         "flip": True,
         "colour": None,
         "decode": "fast",
@@ -94,7 +96,7 @@ def test_the_default_recipe_is_for_photographs(reslab: Command, photos: Path, tm
 def test_every_flag_of_photographs_reaches_the_spec(reslab: Command, photos: Path, tmp_path: Path) -> None:
     flags = (
         *("--scale", 40, 50, "--crop", 33, "--shorter-side", 36, "--held-out", 0.25, "--decode", "exact"),
-        *("--on-bad-picture", "replace", "--preprocessing", "caffe"),
+        *("--on-bad-picture", "replace", "--preprocessing", "caffe", "--progressive", 32, 64),
     )
     words = ("train", "--data", photos, "--model", "resnet18", *flags, "--out", tmp_path / "run", "--dry-run", "--json")
     assert json.loads(reslab(*words).stdout)["recipe"]["photographs"] == {
@@ -107,6 +109,8 @@ def test_every_flag_of_photographs_reaches_the_spec(reslab: Command, photos: Pat
             "crop": 33,
         },
         "scale": [40, 50],
+        "area": None,
+        "progressive": {"sides": [32, 64], "between": [11 / 16, 13 / 16], "multiple": 32},
         "flip": True,
         "colour": None,
         "decode": "exact",
