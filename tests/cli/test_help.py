@@ -84,7 +84,10 @@ FLAGS = {
     },
 }
 GROUP_FLAGS = {
-    "data prepare": {"--train-archive", "--val-archive", "--devkit", "--out", "--json"},
+    "data prepare": {
+        *("--train-archive", "--val-archive", "--devkit", "--out", "--json"),
+        *("--shards", "--shorter-side", "--quality", "--shard-size", "--workers"),
+    },
     "data pack": {"--out", "--shorter-side", "--quality", "--shard-size", "--workers", "--json"},
     "data verify": {"--workers", "--json"},
     "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},

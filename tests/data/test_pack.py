@@ -108,7 +108,7 @@ def test_what_was_stopped_goes_on_and_finished_shards_are_not_made_again(trees: 
     with pytest.raises(StoppedError):
         packed(trees, tmp_path / "out", progress=stop_at(5))
     assert not list((tmp_path / "out").rglob(INDEX))
-    with pytest.raises(DataError, match="`reslab data pack` goes on with them"):
+    with pytest.raises(DataError, match="the command that began goes on with them"):
         find_data(str(tmp_path / "out"))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "train").glob("*.tar")}
     assert before

@@ -36,9 +36,10 @@ from tests.imagenet_archives import (
 )
 
 from reslab.core.errors import DataError, RunError, StorageError
-from reslab.data import prepare
+from reslab.data import halves, prepare
 from reslab.data.archive import Tar
-from reslab.data.prepare import Sources, prepare_imagenet
+from reslab.data.halves import Sources
+from reslab.data.prepare import prepare_imagenet
 from reslab.data.prepared import origin_of, read_prepared
 from reslab.data.source import find_data
 
@@ -374,8 +375,8 @@ def test_a_class_that_fails_leaves_those_before_it_whole_and_none_of_its_own(arc
 
 
 def test_a_class_has_a_limit_of_its_own(archives: Archives, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert prepare.CLASS.members == 10_000
-    monkeypatch.setattr(prepare, "CLASS", replace(prepare.CLASS, members=EACH))
+    assert halves.CLASS.members == 10_000
+    monkeypatch.setattr(halves, "CLASS", replace(halves.CLASS, members=EACH))
     assert f"{WNIDS[2]}.tar holds more than {EACH} members" in refused(archives, out)
 
 

@@ -13,14 +13,16 @@ import pytest
 from tests.imagenet_archives import ORDER, Archives, expected, pictures_in, tree, write_archives
 
 from reslab.core.errors import RunError
-from reslab.data.prepare import Sources, prepare_imagenet
+from reslab.data.halves import Sources
+from reslab.data.prepare import prepare_imagenet
 
 PROGRAM = """
 import json, os, signal, sys
 from pathlib import Path
 from reslab.data import devkit, meta_mat, prepare, unpack
 from reslab.core.errors import RunError
-from reslab.data.prepare import Sources, prepare_imagenet
+from reslab.data.halves import Sources
+from reslab.data.prepare import prepare_imagenet
 
 where, number, synsets, train, val, kit, out = sys.argv[1:]
 left = int(number)

@@ -278,7 +278,7 @@ def with_a_cut_index(own: Path) -> str:
 
 def of_a_stopped_packing(own: Path) -> str:
     (own / ".packing").mkdir()
-    return f"{own} holds shards that are not finished: `reslab data pack` goes on with them"
+    return f"{own} holds shards that are not finished: the command that began goes on with them"
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_halves_of_different_packings_are_refused(folder_of: FolderOf, packed: P
 
 def test_a_half_that_has_gone_is_said_to_be_missing(folder_of: FolderOf, packed: Pack, tmp_path: Path) -> None:
     packed(folder_of(tmp_path / "one", ("ash", "birch"), pictures=2), tmp_path / "both" / "train")
-    with pytest.raises(DataError, match=f"both has no val/{INDEX}: pack its shards again"):
+    with pytest.raises(DataError, match=f"both has no val/{INDEX}: add that half; for train alone, name .*both/train$"):
         photos_at(tmp_path / "both", "train")
 
 

@@ -34,7 +34,7 @@ GROUPS = {
     "data": (
         "Look after data sets.",
         {
-            "prepare": ("prepare:prepare", "Make folders from a data set's official archives."),
+            "prepare": ("prepare:prepare", "Make folders or shards from a data set's official archives."),
             "pack": ("pack:pack", "Pack a folder of photographs into shards."),
             "verify": ("data:verify", "Read every picture: what is wrong, what unusual."),
             "stats": ("stats:stats", "Measure the pixels: mean, deviation, principal colours, mean image."),

@@ -29,8 +29,9 @@ def verify(path: str, /, *, workers: int | None = None, json: bool = False) -> i
         workers: processes that decode; by default one a core.
         json: print one JSON document.
     """
+    from reslab.data.parts import HALVES
     from reslab.data.pool import check_workers
-    from reslab.data.sharded import HALVES, ShardFolder
+    from reslab.data.sharded import ShardFolder
     from reslab.data.source import PictureFolder, SmallPictures, find_data
     from reslab.data.verify import verify as read_all
     from reslab.data.verify import verify_shards

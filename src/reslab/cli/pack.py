@@ -1,6 +1,7 @@
 """``reslab data pack``."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def pack(
     from reslab.experiments.session import cores
 
     check_workers(workers)
-    how = _packing(shard_size, shorter_side, quality)
+    how = packing(shard_size, shorter_side, quality)
     source = find_data(str(path))
     if not isinstance(source, PictureFolder):
         raise SpecError(f"data pack takes a folder of photographs, and {printable(str(path))} is none")
@@ -57,15 +58,19 @@ def pack(
     seconds = time.monotonic() - begun
     if packed.others:
         warn(f"files that are no pictures by name are in no shard ({len(packed.others):,}): {few(packed.others)}")
-    if packed.damaged:
-        warn(f"pictures that cannot be decoded are kept as they are ({len(packed.damaged):,}): {few(packed.damaged)}")
+    warn_damaged(packed.damaged)
     if json:
         print_json(_as_json(packed, path, out, how, seconds))
     else:
         _print(packed, out, seconds)
 
 
-def _packing(shard_size: str | None, shorter_side: int | None, quality: int | None) -> "Packing":
+def packing(shard_size: str | None, shorter_side: int | None, quality: int | None) -> "Packing":
+    """How pictures are packed, as the command line says.
+
+    Raises:
+        SpecError: it cannot be.
+    """
     from reslab.data.pack_set import Packing
     from reslab.data.shard_writer import Smaller
 
@@ -86,6 +91,12 @@ def _packing(shard_size: str | None, shorter_side: int | None, quality: int | No
         return Packing(size=bytes_of(shard_size), smaller=smaller)
     except SpecError as error:
         raise SpecError(f"--shard-size: {error}, or a number of pictures") from None
+
+
+def warn_damaged(paths: Sequence[str]) -> None:
+    """Name the pictures that should have been made smaller and cannot be decoded."""
+    if paths:
+        warn(f"pictures that cannot be decoded are kept as they are ({len(paths):,}): {few(paths)}")
 
 
 def _as_json(packed: "Packed", path: Path, out: Path, how: "Packing", seconds: float) -> dict[str, Any]:

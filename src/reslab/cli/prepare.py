@@ -1,6 +1,8 @@
 """``reslab data prepare``."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +15,8 @@ from reslab.core.text import printable
 from reslab.core.units import duration_text
 
 if TYPE_CHECKING:
+    from reslab.data.halves import Sources
+    from reslab.data.prepare import Moved
     from reslab.data.prepared import Half, Prepared
 
 
@@ -24,11 +28,17 @@ def prepare(
     train_archive: Path | None = None,
     val_archive: Path | None = None,
     devkit: Path | None = None,
+    shards: bool = False,
+    shorter_side: int | None = None,
+    quality: int | None = None,
+    shard_size: str | None = None,
+    workers: int | None = None,
     json: bool = False,
 ) -> None:
     """Make folders that reslab reads from a data set's official archives; the same command goes on after a stop.
 
-    Every header is checked, pictures are kept byte for byte, and nothing is written outside the folder.
+    Every header is checked, pictures are kept byte for byte, and nothing is written outside the folder. With --shards
+    they become shards at once, the same that `reslab data pack` would make of the folders.
 
     Args:
         dataset: imagenet: the challenge of 2012.
@@ -36,26 +46,29 @@ def prepare(
         train_archive: ILSVRC2012_img_train.tar.
         val_archive: ILSVRC2012_img_val.tar; needs the development kit.
         devkit: ILSVRC2012_devkit_t12.tar.gz, or its folder; server-classes.txt is made from it.
+        shards: write shards, without class folders in between.
+        shorter_side: in shards, pictures whose shorter side is larger become JPEG of this shorter side.
+        quality: of those JPEG pictures, 1 to 95; by default 90.
+        shard_size: of a shard: bytes, as 256MiB or 1GB, or a plain number of pictures; by default 256MiB.
+        workers: processes that read and write shards; by default one a core.
         json: print one JSON document.
     """
     if train_archive is None and val_archive is None:
         raise SpecError(f"data prepare {dataset} needs pictures: give --train-archive, --val-archive, or both")
     if val_archive is not None and devkit is None:
         raise SpecError("--val-archive needs --devkit: the archive does not say which class a picture is of")
-    from reslab.data.prepare import Sources, prepare_imagenet
+    sizes = {"--shorter-side": shorter_side, "--quality": quality, "--shard-size": shard_size, "--workers": workers}
+    for name, value in sizes.items():
+        if value is not None and not shards:
+            raise SpecError(f"{name} is of --shards, which is not given")
+    from reslab.data.halves import Sources
+    from reslab.data.prepare import prepare_imagenet
 
+    write = _writing_shards(shard_size, shorter_side, quality, workers) if shards else prepare_imagenet
     begun = time.monotonic()
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def moved(half: str, done: int, total: int) -> None:
-            if half not in tasks:
-                tasks[half] = bar.add_task(half, total=total)
-            bar.update(tasks[half], completed=done)
-
+    with _moving() as (tasks, moved):
         sources = Sources(train_archive, val_archive, devkit)
-        prepared = prepare_imagenet(sources, out, lambda text: say(f"reslab: warning: {text}"), moved)
+        prepared = write(sources, out, lambda text: say(f"reslab: warning: {text}"), moved)
     seconds = time.monotonic() - begun
     if json:
         print_json(_as_json(out, prepared, seconds))
@@ -65,9 +78,50 @@ def prepare(
         stdout().print(f"\n{printable(str(out))} {ending}", soft_wrap=True)
 
 
+def _writing_shards(
+    shard_size: str | None, shorter_side: int | None, quality: int | None, workers: int | None
+) -> "Callable[[Sources, Path, Callable[[str], None], Moved], Prepared]":
+    """`prepare_imagenet`, into shards."""
+    from reslab.cli.pack import packing, warn_damaged
+    from reslab.data.pool import check_workers
+    from reslab.data.prepare_shards import prepare_shards
+    from reslab.experiments.session import cores
+
+    check_workers(workers)
+    how, hands = packing(shard_size, shorter_side, quality), cores() if workers is None else workers
+
+    def write(sources: "Sources", out: Path, warn: Callable[[str], None], moved: "Moved") -> "Prepared":
+        found = prepare_shards(
+            sources, out, how, hands, warn, moved, lambda count: say(f"{count:,} pictures found so far")
+        )
+        sharded = [half.sharded for half in (found.train, found.val) if half and half.sharded]
+        warn_damaged([path for one in sharded for path in one.damaged])
+        return found
+
+    return write
+
+
+@contextmanager
+def _moving() -> "Iterator[tuple[dict[str, TaskID], Moved]]":
+    """A bar for each half that is being made, and what moves it; on a terminal alone."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def moved(half: str, done: int, total: int) -> None:
+            if half not in tasks:
+                tasks[half] = bar.add_task(half, total=total)
+            bar.update(tasks[half], completed=done)
+
+        yield tasks, moved
+
+
 def _as_json(out: Path, prepared: "Prepared", seconds: float) -> dict[str, Any]:
-    def numbers(half: "Half | None") -> dict[str, int] | None:
-        return None if half is None else half.model_dump(include={"classes", "pictures", "bytes"})
+    def numbers(half: "Half | None") -> dict[str, Any] | None:
+        if half is None:
+            return None
+        found: dict[str, Any] = half.model_dump(include={"classes", "pictures", "bytes"})
+        return found | ({} if half.sharded is None else {"sharded": half.sharded.model_dump(exclude={"plan"})})
 
     return {
         "out": printable(str(out)),
@@ -79,7 +133,7 @@ def _as_json(out: Path, prepared: "Prepared", seconds: float) -> dict[str, Any]:
 
 
 def _print(prepared: "Prepared") -> None:
-    from reslab.data.prepare import size_text
+    from reslab.data.halves import size_text
 
     if prepared.train:
         stdout().print(size_text("train", prepared.train))

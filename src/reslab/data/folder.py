@@ -3,7 +3,7 @@
 import hashlib
 import os
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -127,19 +127,27 @@ def common_classes(root: Path, parts: Sequence[str]) -> list[str]:
     Raises:
         DataError: another part has others; the line names what only one of them has.
     """
-    first, *others = parts
-    classes = class_folders(root / first)
-    for other in others:
-        theirs = class_folders(root / other)
-        if theirs != classes:
-            only = [_only(first, classes, theirs), _only(other, theirs, classes)]
+    classes = {part: class_folders(root / part) for part in parts}
+    require_same_classes(str(root), classes)
+    return classes[parts[0]]
+
+
+def require_same_classes(place: str, classes: Mapping[str, Sequence[str]]) -> None:
+    """That all parts of what lies at ``place`` have the classes of the first, by the names of the parts.
+
+    Raises:
+        DataError: one has others; the line names what only one of them has.
+    """
+    (first, ours), *others = classes.items()
+    for other, theirs in others:
+        if list(theirs) != list(ours):
+            only = [_only(first, ours, theirs), _only(other, theirs, ours)]
             raise DataError(
-                f"{printable(str(root))}: {first}/ and {other}/ have different classes: {'; '.join(filter(None, only))}"
+                f"{printable(place)}: {first}/ and {other}/ have different classes: {'; '.join(filter(None, only))}"
             )
-    return classes
 
 
-def _only(part: str, own: list[str], theirs: list[str]) -> str:
+def _only(part: str, own: Sequence[str], theirs: Sequence[str]) -> str:
     names = sorted(set(own) - set(theirs))
     return f"only in {part}/: {', '.join(map(printable, names))}" if names else ""
 

@@ -19,8 +19,8 @@ from reslab.core.rundir import held_alone
 from reslab.core.text import few, printable
 from reslab.data.folder import Found
 from reslab.data.pack_set import Packing, PackSet
-from reslab.data.shard_writer import PARTIAL
-from reslab.data.sharded import HALVES
+from reslab.data.parts import HALVES
+from reslab.data.shard_writer import PARTIAL, Written
 from reslab.data.shards import INDEX, PACKING, Shards, read_shards
 from reslab.data.source import PictureFolder, Reading
 from reslab.data.store import LocalFiles
@@ -34,7 +34,8 @@ class Packed:
 
     ``size``: bytes of the pictures in shards; ``kept``: shards that had been made before; ``resized``: pictures that
     were; ``damaged``: paths of those that should have been and cannot be decoded, kept as they are; ``others``: files
-    that are no pictures by name and are in no shard; ``digests``: of the pictures of each part, as a run notes them.
+    that are no pictures by name and are in no shard; ``digests``: of the pictures of each part, as a run notes them;
+    ``odd``: path of each picture that was found odd, and what it is.
     """
 
     pictures: int = 0
@@ -45,6 +46,7 @@ class Packed:
     damaged: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    odd: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, part: PackSet, shards: Shards, kept: int) -> None:
         """Count the shards of one set, of which ``kept`` were there before."""
@@ -91,39 +93,41 @@ def pack(
         {half: source.read(half, how_read) for half in HALVES} if source.halved else {".": source.read("all", how_read)}
     )
     sets = [PackSet(part, photos, out, how) for part, photos in parts.items()]
-    packed = Packed()
     if begun == "finished":
+        packed = Packed()
         for one, shards in zip(sets, _finished(out, sets), strict=True):
             packed.add(one, shards, len(shards.files))
         return packed
     for one in sets:
         one.require_readable()
-    with _held(out, {one.part: one.plan for one in sets}):
-        _write(sets, packed, workers, warn, progress)
-    return packed
+    with held(out, {one.part: one.plan for one in sets}):
+        return write(sets, workers, warn, progress)
 
 
-def _write(
-    sets: Sequence[PackSet],
-    packed: Packed,
-    workers: int,
-    warn: Callable[[str], None],
-    progress: Callable[[int, int], None],
-) -> None:
-    """Every shard of every set, then the indices."""
+def write(
+    sets: Sequence[PackSet], workers: int, warn: Callable[[str], None], progress: Callable[[int, int], None]
+) -> Packed:
+    """Every shard of every set, then the indices; ``out`` must be `held`.
+
+    Raises:
+        PictureError: a picture cannot be read.
+        StorageError: a shard cannot be written.
+    """
     total, done = sum(len(one.photos) for one in sets), 0
-    made = []
+    packed, made = Packed(), []
     for one in sets:
-        written = []
+        written: list[Written] = []
         with contextlib.closing(one.written(workers, warn)) as shards:  # stopped here, its workers end before we go on
             for shard in shards:
                 written.append(shard)
                 done += len(shard.sizes)
                 progress(done, total)
         made.append((one, one.shards(written), sum(not shard.anew for shard in written)))
+        packed.odd += [(one.photos.index.path(number), what) for shard in written for number, what in shard.odd]
     for one, whole, kept in made:
         whole.save(one.folder / INDEX)
         packed.add(one, whole, kept)
+    return packed
 
 
 def _require_ours(out: Path) -> str:
@@ -165,7 +169,7 @@ def _finished(out: Path, sets: Sequence[PackSet]) -> list[Shards]:
 
 
 @contextlib.contextmanager
-def _held(out: Path, plan: dict[str, str]) -> Iterator[None]:
+def held(out: Path, plan: dict[str, str]) -> Iterator[None]:
     """Hold ``out`` alone, with a note of what is packed into it, until that is finished.
 
     Raises:
@@ -175,7 +179,7 @@ def _held(out: Path, plan: dict[str, str]) -> Iterator[None]:
     room = out / PACKING
     with held_alone(room):
         note = room / PLAN
-        if note.exists() and _noted(note) != plan:
+        if note.exists() and noted(out) != plan:
             raise DataError(
                 f"cannot pack into {printable(str(out))}: packing of other pictures or into other sizes was begun"
                 " there; remove it or take another folder"
@@ -191,8 +195,9 @@ def _held(out: Path, plan: dict[str, str]) -> Iterator[None]:
             sync_directory(out)
 
 
-def _noted(note: Path) -> Any:
+def noted(out: Path) -> Any:
+    """What is being packed into ``out``, as `held` noted it; None: nothing, or the note is damaged."""
     try:
-        return json.loads(note.read_bytes())
-    except ValueError:
+        return json.loads((out / PACKING / PLAN).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None

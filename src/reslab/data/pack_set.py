@@ -17,7 +17,7 @@ from reslab.data import chance
 from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import MAX_BYTES
 from reslab.data.pool import in_order
-from reslab.data.shard_writer import Smaller, WriteShards, Written
+from reslab.data.shard_writer import Look, Smaller, WriteShards, Written
 from reslab.data.shards import COLUMNS, FORMAT, PACKING, Shards
 
 SEED: Final = 20151210  # of the order in shards; ours: the day of the paper, any other would do
@@ -42,6 +42,11 @@ class Packing:
     smaller: Smaller | None = None
 
 
+def nothing_odd(_path: str, _data: bytes) -> str:
+    """Pictures are packed as they are, and nobody looks at them."""
+    return ""
+
+
 class PackSet:
     """The pictures of one index: those of ``train``, of ``val``, or all.
 
@@ -50,10 +55,11 @@ class PackSet:
         photos: the pictures.
         out: where shards go.
         how: sizes.
+        look: what is odd about a picture.
     """
 
-    def __init__(self, part: str, photos: PhotoFolder, out: Path, how: Packing) -> None:
-        self.part, self.photos, self.how = part, photos, how
+    def __init__(self, part: str, photos: PhotoFolder, out: Path, how: Packing, look: Look = nothing_odd) -> None:
+        self.part, self.photos, self.how, self.look = part, photos, how, look
         self.folder, self.room = out / part, out / PACKING / part
         self.members = divide(photos.index.sizes, how)
         settings = {"format": FORMAT, "seed": SEED, "pictures": photos.digest, "how": asdict(how)}
@@ -82,7 +88,7 @@ class PackSet:
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.room.mkdir(parents=True, exist_ok=True)
-        work = WriteShards(self.photos, self.members, self.folder, self.room, self.plan, self.how.smaller)
+        work = WriteShards(self.photos, self.members, self.folder, self.room, self.plan, self.how.smaller, self.look)
         with closing(in_order(work, range(len(self.members)), workers, warn, PATIENCE)) as shards:
             for shard, _ in shards:
                 yield shard

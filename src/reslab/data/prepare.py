@@ -1,61 +1,45 @@
-"""ImageNet's official archives of 2012 become the folders that reslab reads."""
+"""ImageNet's official archives of 2012 become what reslab reads: class folders here, shards in `prepare_shards`."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Protocol
 
 from reslab.core.errors import DataError
 from reslab.core.files import require_writable, write_text
 from reslab.core.listening import unheard
 from reslab.core.rundir import held_alone
-from reslab.core.text import few, printable
-from reslab.core.units import bytes_text
-from reslab.data.archive import Limits, Member, Tar
-from reslab.data.devkit import MAX_CLASSES, Devkit, read_devkit
+from reslab.core.text import printable
+from reslab.data.devkit import Devkit, read_devkit
 from reslab.data.folder import common_classes
-from reslab.data.parts import Split
-from reslab.data.picture_file import MAX_BYTES
-from reslab.data.prepared import Half, Origin, Prepared, origin_of, read_prepared, write_prepared
-from reslab.data.unpack import Picture, Unpacking, forget
+from reslab.data.halves import ArchivedHalf, Sources, archived_halves
+from reslab.data.parts import HALVES, Split
+from reslab.data.prepared import Half, Prepared, read_prepared, write_prepared
+from reslab.data.shards import INDEX, PACKING
+from reslab.data.unpack import Unpacking, journals
 
-OFFICIAL: Final[dict[Split, int]] = {
-    "train": 1_281_167,
-    "val": 50_000,
-}  # pictures of 1,000 classes (section 4.1: 1.28 million and 50k)
 SERVER_CLASSES: Final = "server-classes.txt"
-MAX_TOTAL: Final = 2**38  # bytes; ours: the official archive of training pictures has 147,897,477,120
-TRAIN: Final = Limits(members=MAX_CLASSES, size=2**32, total=MAX_TOTAL)  # ours: a class has about 150 MB
-CLASS: Final = Limits(members=10_000, size=MAX_BYTES, total=2**32)  # ours: a class has at most 1,300 pictures
-VAL: Final = Limits(members=OFFICIAL["val"], size=MAX_BYTES, total=MAX_TOTAL)
-CLASS_ARCHIVE: Final = re.compile(r"n[0-9]{8}\.tar")
-VAL_PICTURE: Final = re.compile(r"ILSVRC2012_val_[0-9]{8}\.JPEG")
-
 Moved = Callable[[Split, int, int], None]
-Group = tuple[Tar, list[Picture]]
 
 
-class Sources(NamedTuple):
-    """The official files, as far as there are any."""
+class Form(Protocol):
+    """What the pictures of archives become in a folder."""
 
-    train: Path | None = None
-    val: Path | None = None
-    devkit: Path | None = None
+    def require_own(self, prepared: Prepared) -> None:
+        """Find out whether the folder holds another form; raises DataError."""
 
+    def whole(self, half: Split, before: Half) -> bool:
+        """Whether the half that was made is still there; raises DataError where it is of other settings."""
 
-@dataclass(frozen=True)
-class _Plan:
-    """A half that is asked for: its archive, whose outer headers are checked, and its pictures in groups."""
+    def made(self, plan: ArchivedHalf) -> AbstractContextManager[Half]:
+        """Make a half, or go on with it; what that needed is removed at the end of the context, once it is noted."""
 
-    half: Split
-    origin: Origin
-    tar: Tar
-    classes: frozenset[str]
-    groups: Iterator[Group]
-    devkit: str | None = None
+    def tidy(self, half: Split) -> None:
+        """Remove what is not needed once a half is whole."""
+
+    def compare(self) -> None:
+        """Find out whether both halves have the same classes; raises DataError."""
 
 
 def prepare_imagenet(
@@ -82,83 +66,72 @@ def prepare_imagenet(
         SpecError: the kit is to be read and scipy is missing.
         StorageError: the disk is full or read-only; what is there is whole.
     """
+    return prepare_as(_ClassFolders(out, moved), sources, out, warn)
+
+
+def prepare_as(form: Form, sources: Sources, out: Path, warn: Callable[[str], None]) -> Prepared:
+    """`prepare_imagenet`, into whatever form."""
     with ExitStack() as opened:
         devkit = None if sources.devkit is None else read_devkit(sources.devkit)
-        plans = list(_plans(sources, devkit, opened))
+        plans = list(archived_halves(sources, devkit, opened))
         require_writable(out)
         opened.enter_context(held_alone(out))
         prepared = read_prepared(out)
-        todo = [plan for plan in plans if not _is_done(plan, getattr(prepared, plan.half), out)]
+        form.require_own(prepared)
+        todo = [plan for plan in plans if not _is_done(form, plan, getattr(prepared, plan.half), out)]
         if devkit is not None:
             _write_order(out / SERVER_CLASSES, devkit)
         for plan in todo:
-            prepared = _carry_out(plan, prepared, out, moved)
+            with form.made(plan) as half:
+                prepared = prepared.model_copy(update={plan.half: half})
+                write_prepared(out, prepared)
         for plan in plans:
-            forget(out, plan.half)
+            form.tidy(plan.half)
     if prepared.train and prepared.val:
-        _compare(out, warn)
+        _compare(form, warn)
     return prepared
 
 
-def _plans(sources: Sources, devkit: Devkit | None, opened: ExitStack) -> Iterator[_Plan]:
-    if sources.train is not None:
-        yield _train(sources.train, devkit, opened)
-    if sources.val is not None:
-        if devkit is None:
-            raise DataError("validation pictures need the development kit: their archive does not say their classes")
-        yield _val(sources.val, devkit, opened)
+class _ClassFolders:
+    """A file for each picture, in class folders."""
 
+    def __init__(self, out: Path, moved: Moved) -> None:
+        self.out, self.moved = out, moved
 
-def _opened(path: Path, opened: ExitStack) -> tuple[Origin, Tar]:
-    origin = origin_of(path)
-    return origin, Tar(opened.enter_context(path.open("rb")), 0, origin.bytes, origin.name)
+    def require_own(self, prepared: Prepared) -> None:
+        noted = any(half is not None and half.sharded for half in (prepared.train, prepared.val))
+        if noted or (self.out / PACKING).exists() or any((self.out / half / INDEX).exists() for half in HALVES):
+            raise DataError(
+                f"{printable(str(self.out))} holds shards: give --shards, or choose another --out for class folders"
+            )
 
+    def whole(self, half: Split, before: Half) -> bool:
+        return _counted(self.out / half) == (before.classes, before.pictures)
 
-def _train(path: Path, devkit: Devkit | None, opened: ExitStack) -> _Plan:
-    origin, tar = _opened(path, opened)
-    archives = tar.members(TRAIN, CLASS_ARCHIVE)
-    if not archives:
-        raise DataError(f"{tar.title} holds no classes")
-    classes = frozenset(_wnid(member) for member in archives)
-    strange = [] if devkit is None else sorted(classes - set(devkit.wnids))
-    if devkit is not None and strange:
-        raise DataError(f"{tar.title} holds classes that {devkit.title} does not name: {few(strange)}")
-    return _Plan("train", origin, tar, classes, _class_by_class(tar, archives))
-
-
-def _class_by_class(tar: Tar, archives: list[Member]) -> Iterator[Group]:
-    for archive in archives:
-        wnid, inner = _wnid(archive), tar.inside(archive)
-        pictures = inner.members(CLASS, re.compile(rf"{wnid}_[0-9]+\.JPEG"))
-        if not pictures:
-            raise DataError(f"{inner.title} holds no pictures")
-        yield inner, [Picture(wnid, member) for member in pictures]
-
-
-def _val(path: Path, devkit: Devkit, opened: ExitStack) -> _Plan:
-    origin, tar = _opened(path, opened)
-    members = tar.members(VAL, VAL_PICTURE)
-    answers = [devkit.wnids[place] for place in devkit.truth]
-    if len(members) != len(answers) or not members:
-        raise DataError(
-            f"{tar.title} holds {len(members):,} pictures, and {devkit.title} has the classes of {len(answers):,}"
+    @contextmanager
+    def made(self, plan: ArchivedHalf) -> Iterator[Half]:
+        work = Unpacking(self.out, plan.half, plan.origin)
+        with work.begun(plan.classes):
+            for tar, pictures in plan.groups:
+                work.take(tar, pictures, lambda place: self.moved(plan.half, place, plan.tar.end))
+        yield Half(
+            archive=plan.origin,
+            devkit=plan.devkit,
+            classes=len(work.classes),
+            pictures=work.pictures,
+            bytes=work.bytes,
+            odd=work.whole(),
         )
-    for member in members:
-        if not 1 <= _number(member) <= len(answers):
-            raise DataError(f"{tar.title}: {member.name} is none of the pictures 1 to {len(answers):,}")
-    pictures = [Picture(answers[_number(member) - 1], member) for member in members]
-    return _Plan("val", origin, tar, frozenset(answers), iter([(tar, pictures)]), devkit.digest)
+
+    def tidy(self, half: Split) -> None:
+        for journal in journals(self.out, half):
+            journal.unlink(missing_ok=True)
+
+    def compare(self) -> None:
+        common_classes(self.out, HALVES)
 
 
-def _wnid(archive: Member) -> str:
-    return archive.name.removesuffix(".tar")
-
-
-def _number(picture: Member) -> int:
-    return int(picture.name.removesuffix(".JPEG").rpartition("_")[2])
-
-
-def _is_done(plan: _Plan, before: Half | None, out: Path) -> bool:
+def _is_done(form: Form, plan: ArchivedHalf, before: Half | None, out: Path) -> bool:
     """Whether the half is whole already; a half of another archive is refused."""
     if before is None:
         return False
@@ -170,7 +143,7 @@ def _is_done(plan: _Plan, before: Half | None, out: Path) -> bool:
         )
     if before.devkit != plan.devkit:
         raise DataError(f"{place} was made with another development kit: choose another --out")
-    return _counted(out / plan.half) == (before.classes, before.pictures)
+    return form.whole(plan.half, before)
 
 
 def _counted(half: Path) -> tuple[int, int]:
@@ -194,33 +167,8 @@ def _write_order(file: Path, devkit: Devkit) -> None:
         )
 
 
-def _carry_out(plan: _Plan, prepared: Prepared, out: Path, moved: Moved) -> Prepared:
-    work = Unpacking(out, plan.half, plan.origin)
-    with work.begun(plan.classes):
-        for tar, pictures in plan.groups:
-            work.take(tar, pictures, lambda place: moved(plan.half, place, plan.tar.end))
-    half = Half(
-        archive=plan.origin,
-        devkit=plan.devkit,
-        classes=len(work.classes),
-        pictures=work.pictures,
-        bytes=work.bytes,
-        odd=work.whole(),
-    )
-    prepared = prepared.model_copy(update={plan.half: half})
-    write_prepared(out, prepared)
-    return prepared
-
-
-def _compare(out: Path, warn: Callable[[str], None]) -> None:
+def _compare(form: Form, warn: Callable[[str], None]) -> None:
     try:
-        common_classes(out, ("train", "val"))
+        form.compare()
     except DataError as error:
         warn(f"{error}; reslab reads both only where they have the same")
-
-
-def size_text(half: Split, there: Half) -> str:
-    """A half for people, beside the official numbers where it is no copy of the official one."""
-    whole = (there.classes, there.pictures) == (MAX_CLASSES, OFFICIAL[half])
-    official = "as published" if whole else f"published: {MAX_CLASSES:,} classes, {OFFICIAL[half]:,} pictures"
-    return f"{half}/: {there.classes:,} classes, {there.pictures:,} pictures, {bytes_text(there.bytes)} ({official})"

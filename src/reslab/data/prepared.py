@@ -38,10 +38,42 @@ class Odd(_Record):
     what: str
 
 
+class Sizes(_Record):
+    """How a half was packed: at most so many ``bytes`` or ``pictures`` a shard, and what was made smaller, and how."""
+
+    bytes: int
+    pictures: int | None = None
+    shorter_side: int | None = None
+    quality: int | None = None
+
+
+class Sharded(_Record):
+    """A half in shards.
+
+    Args:
+        sizes: how it was packed.
+        plan: the digest of what was packed and how, as the shards' index says it.
+        shards: how many.
+        bytes: of the pictures in them.
+        digest: of the pictures in them.
+        resized: how many were made smaller.
+        damaged: paths of those that should have been and cannot be decoded, kept as they are.
+    """
+
+    sizes: Sizes
+    plan: str
+    shards: int
+    bytes: int
+    digest: str
+    resized: int
+    damaged: tuple[str, ...]
+
+
 class Half(_Record):
     """``train/`` or ``val/``, whole: how many classes, pictures and bytes, the odd ones, and where they are from.
 
-    ``devkit`` is the digest of the development kit that says the classes of ``val/``.
+    ``devkit`` is the digest of the development kit that says the classes of ``val/``; ``sharded`` is there where the
+    pictures lie in shards, and not in class folders.
     """
 
     archive: Origin
@@ -50,6 +82,7 @@ class Half(_Record):
     pictures: int
     bytes: int
     odd: tuple[Odd, ...]
+    sharded: Sharded | None = None
 
 
 class Prepared(_Record):

@@ -5,7 +5,7 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -29,6 +29,8 @@ from reslab.transforms.photographs import resize, resized_to
 ENDINGS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif"}
 KEYS: Final = ("offsets", "sizes", "crcs")
 PARTIAL: Final = ".partial"  # ends the name of a shard that is being written
+Look = Callable[[str, bytes], str]
+"""What is odd about a picture of this path and these bytes; raises PictureError where it must not be packed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Written(NamedTuple):
     """A shard: ``offsets`` and ``sizes`` int64, ``crcs`` uint32 of its pictures in its own order.
 
     ``resized``: how many are smaller than they were; ``damaged``: numbers of those that cannot be decoded and are
-    therefore kept as they are; ``anew``: whether it was made just now.
+    therefore kept as they are; ``odd``: numbers of those that are odd, and what they are; ``anew``: whether it was made
+    just now.
     """
 
     file: ShardFile
@@ -52,6 +55,7 @@ class Written(NamedTuple):
     crcs: NDArray[np.uint32]
     resized: int
     damaged: tuple[int, ...]
+    odd: tuple[tuple[int, str], ...] = ()
     anew: bool = True
 
 
@@ -65,6 +69,7 @@ class WriteShards:
         room: where they grow, and where it is noted that they are finished.
         plan: of what packing they are; a shard of another is made again.
         smaller: how pictures are resized; None: they stay as they are.
+        look: what is odd about a picture.
     """
 
     room = 0
@@ -77,9 +82,10 @@ class WriteShards:
         room: Path,
         plan: str,
         smaller: Smaller | None,
+        look: Look,
     ) -> None:
         self.photos, self.members, self.folder, self.notes = photos, members, folder, room
-        self.plan, self.smaller = plan, smaller
+        self.plan, self.smaller, self.look = plan, smaller, look
 
     def describe(self, item: int) -> str:
         """A picture's path."""
@@ -113,11 +119,12 @@ class WriteShards:
         return whole
 
     def _write(self, stream: BinaryIO, task: int, at: At) -> Written:
-        offsets, sizes, crcs, resized, damaged = [], [], [], 0, []
+        offsets, sizes, crcs, resized, damaged, odd = [], [], [], 0, [], []
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for number in self.members[task].tolist():
                 at(number)
-                data = self._read(number)
+                data, what = self._read(number)
+                odd += [(number, what)] if what else []
                 made, sound = (data, True) if self.smaller is None else made_smaller(data, self.smaller)
                 resized += made is not data
                 damaged += [] if sound else [number]
@@ -127,11 +134,12 @@ class WriteShards:
                 _add(tar, f"{number:08}.{self._ending(number, made)}", made)
                 _add(tar, f"{number:08}.cls", b"%d" % self.photos.index.labels[number])
         arrays = np.array(offsets, np.int64), np.array(sizes, np.int64), np.array(crcs, np.uint32)
-        return Written(ShardFile(shard_name(task), 0, 0), *arrays, resized, tuple(damaged))
+        return Written(ShardFile(shard_name(task), 0, 0), *arrays, resized, tuple(damaged), tuple(odd))
 
-    def _read(self, number: int) -> bytes:
+    def _read(self, number: int) -> tuple[bytes, str]:
         try:
-            return self.photos.store.read(number)
+            data = self.photos.store.read(number)
+            return data, self.look(self.photos.index.path(number), data)
         except PictureError as error:
             raise self.photos.named(number, error) from None
 
@@ -170,6 +178,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _note(written: Written, file: Path, plan: str) -> None:
     told = {"plan": plan, "file": written.file._asdict(), "resized": written.resized, "damaged": written.damaged}
+    told["odd"] = written.odd
     columns: dict[str, NDArray[Any]] = {key: getattr(written, key) for key in KEYS}
     write_bytes(file, safetensors.numpy.save(columns, {"shard": canonical_json(told)}))
 
@@ -183,6 +192,7 @@ def _noted(target: Path, file: Path, plan: str) -> Written | None:
         shard = ShardFile(**told["file"])
         if told["plan"] != plan or checksum(target) != (shard.size, shard.crc):
             return None
-        return Written(shard, offsets, sizes, crcs, told["resized"], tuple(told["damaged"]), anew=False)
+        damaged, odd = tuple(told["damaged"]), tuple((number, what) for number, what in told["odd"])
+        return Written(shard, offsets, sizes, crcs, told["resized"], damaged, odd, anew=False)
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError):
         return None

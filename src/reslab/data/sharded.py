@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from reslab.core.experiment import DataName, Photographs
 from reslab.core.text import printable
 from reslab.data.folder import divided
 from reslab.data.index import Index
-from reslab.data.parts import Part
+from reslab.data.parts import HALVES, Part
 from reslab.data.photographs import PhotoFolder
 from reslab.data.remote import RemoteFiles
 from reslab.data.shards import INDEX, PACKING, Shards, joined, read_shards
@@ -19,8 +19,6 @@ from reslab.data.store import Files, FolderStore, LocalFiles, ShardStore, Store
 
 if TYPE_CHECKING:
     from reslab.data.source import Reading
-
-HALVES: Final = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,20 @@ def find_shards(path: str) -> ShardFolder | None:
         StorageError: the URL does not answer.
     """
     if not _is_url(path) and (Path(path) / PACKING).exists():
-        raise DataError(f"{printable(path)} holds shards that are not finished: `reslab data pack` goes on with them")
+        raise DataError(
+            f"{printable(path)} holds shards that are not finished: the command that began goes on with them"
+        )
     files = RemoteFiles(path) if _is_url(path) else LocalFiles(Path(path))
     if files.index(".") is not None:
         return ShardFolder(path, files, halved=False)
-    if files.index(HALVES[0]) is not None:
+    halves = [half for half in HALVES if files.index(half) is not None]
+    if len(halves) == 1:
+        (other,) = set(HALVES) - set(halves)
+        raise DataError(
+            f"{printable(path)} has no {other}/{INDEX}: add that half; for {halves[0]} alone, name"
+            f" {printable(path.rstrip('/'))}/{halves[0]}"
+        )
+    if halves:
         return ShardFolder(path, files, halved=True)
     if _is_url(path):
         raise DataError(f"{printable(path)} holds no shards: there is neither {INDEX} nor {HALVES[0]}/{INDEX}")

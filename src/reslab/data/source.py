@@ -17,10 +17,10 @@ from reslab.data.cifar import CIFAR10, CIFAR100, Layout, read_cifar
 from reslab.data.embedded import embedded
 from reslab.data.folder import Found, class_folders, common_classes, divided, scan
 from reslab.data.index import Index, read_index
-from reslab.data.parts import Part, Split
+from reslab.data.parts import HALVES, Part, Split
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
-from reslab.data.sharded import HALVES, find_shards
+from reslab.data.sharded import find_shards
 from reslab.data.store import FolderStore
 
 CIFAR: dict[DataName, tuple[Layout, str]] = {

@@ -6,30 +6,23 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from reslab.core.errors import DataError, PictureError
 from reslab.core.files import PARTIAL, storing, write_text
 from reslab.core.text import printable
 from reslab.data.archive import Member, Tar
+from reslab.data.halves import Picture
 from reslab.data.parts import Split
-from reslab.data.picture_file import Header, read_header
+from reslab.data.picture_file import read_header
 from reslab.data.prepared import Odd, Origin
 
 INKS: Final = ("CMYK", "YCCK")
 
 
-class Picture(NamedTuple):
-    """A member of an archive, and the class whose folder it belongs into."""
-
-    wnid: str
-    member: Member
-
-
-def forget(out: Path, half: Split) -> None:
-    """Remove the journals of a half that is whole."""
-    for journal in out.glob(f".prepare-{half}-*.jsonl"):
-        journal.unlink(missing_ok=True)
+def journals(out: Path, half: Split) -> list[Path]:
+    """The journals of a half that was begun."""
+    return list(out.glob(f".prepare-{half}-*.jsonl"))
 
 
 class Unpacking:
@@ -118,7 +111,7 @@ class Unpacking:
     def _there(self, folder: Path, wanted: dict[str, int | None]) -> list[str]:
         """The names in ``folder``, hidden ones aside; each is wanted, with that size, or None for a folder."""
         if folder.is_symlink():
-            self._refuse_link(folder)
+            refuse_link(folder, self.out)
         if not folder.exists():
             return []
         if not folder.is_dir():
@@ -134,7 +127,7 @@ class Unpacking:
     def _check_there(self, path: Path, found: os.stat_result, size: int | None) -> None:
         shown = printable(str(path))
         if stat.S_ISLNK(found.st_mode):
-            self._refuse_link(path)
+            refuse_link(path, self.out)
         if stat.S_IFMT(found.st_mode) != (stat.S_IFDIR if size is None else stat.S_IFREG):
             raise DataError(f"{shown} is not a {'folder' if size is None else 'regular file'}")
         if size not in (None, found.st_size):
@@ -146,12 +139,9 @@ class Unpacking:
     def _shown(self, path: str) -> str:
         return printable(str(self.out / self.half / path))
 
-    def _refuse_link(self, path: Path) -> NoReturn:
-        raise DataError(f"{printable(str(path))} is a link: nothing is written outside {printable(str(self.out))}")
-
     def _look(self, path: str, data: bytes, tar: Tar, member: Member) -> None:
         try:
-            what = _oddity(path, read_header(data))
+            what = oddity(path, data)
         except PictureError as error:
             raise DataError(f"{tar.title}: {member.name} {error}") from None
         odd = Odd(path=f"{self.half}/{path}", what=what)
@@ -169,6 +159,15 @@ class Unpacking:
             self.partial.replace(target)
 
 
+def refuse_link(path: Path, out: Path) -> NoReturn:
+    """Write nothing where a link leads.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(f"{printable(str(path))} is a link: nothing is written outside {printable(str(out))}")
+
+
 def _by_class(pictures: Sequence[Picture]) -> dict[str, dict[str, int | None]]:
     sizes: dict[str, dict[str, int | None]] = {}
     for wnid, member in pictures:
@@ -176,8 +175,13 @@ def _by_class(pictures: Sequence[Picture]) -> dict[str, dict[str, int | None]]:
     return sizes
 
 
-def _oddity(path: str, header: Header) -> str:
-    """What the decoder handles by content and other programs may stumble over."""
+def oddity(path: str, data: bytes) -> str:
+    """What the decoder handles by content and other programs may stumble over; nothing of most pictures.
+
+    Raises:
+        PictureError: it is none, by its header.
+    """
+    header = read_header(data)
     named = [f"{header.kind} named {os.path.splitext(path)[1]}"] if header.kind != "JPEG" else []  # noqa: PTH122 hot
     return ", ".join([*named, *(note for note in header.notes if note in INKS)])
 

@@ -15,10 +15,11 @@ from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.decode import decode
 from reslab.data.folder import beside_classes, class_folders, index_of, pictures_in
+from reslab.data.parts import HALVES
 from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import SUFFIXES, Header, read_header
 from reslab.data.pool import At, Buffer, in_order
-from reslab.data.sharded import HALVES, ShardFolder
+from reslab.data.sharded import ShardFolder
 from reslab.data.store import FolderStore
 
 CHUNK: Final = 16  # pictures a task
