@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reslab.core.listening import tell
 from reslab.data.pool import At, Buffer, in_order
 
 CALM = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
@@ -241,3 +242,22 @@ def test_any_tasks_give_the_same_for_any_number_of_workers(tasks: list[int], wor
         for number in (0, workers)
     )
     assert alone == together
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_work_tells_is_heard_while_it_is_still_at_it(workers: int) -> None:
+    """The task ends only when it was heard."""
+    answered = RawArray(c_int, 1)
+
+    def act(task: int) -> None:
+        if task == 3:
+            tell("storage is away")
+            assert wait_until(lambda: bool(answered[0]))
+
+    def heard(text: str) -> None:
+        texts.append(text)
+        answered[0] = 1
+
+    texts: list[str] = []
+    assert [found for found, _ in in_order(Squares(act), range(8), workers, heard)] == [n**2 for n in range(8)]
+    assert texts == ["storage is away"]

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from reslab.core.errors import DataError, SpecError, StorageError
+from reslab.core.listening import heard_by, unheard
 from reslab.data import remote
 from reslab.data.cache import Cache, usual_cache
 from reslab.data.loader import CropBatch
@@ -33,13 +34,14 @@ Pack = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own, and no long waiting."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of this test's own, no long waiting, and nobody who hears of it."""
     monkeypatch.setenv("RESLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RESLAB_RETRY", "0")
     monkeypatch.delenv("RESLAB_CACHE_SIZE", raising=False)
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
-    return tmp_path / "cache"
+    with heard_by(unheard):
+        yield tmp_path / "cache"
 
 
 @pytest.fixture

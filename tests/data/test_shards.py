@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.hostile import KINDS
 from tests.tested import centre_views
 
-from reslab.core.errors import DataError, PictureError
+from reslab.core.errors import DataError, PictureError, StorageError
 from reslab.core.experiment import Photographs
 from reslab.data.index import Index
 from reslab.data.loader import CropBatch
@@ -241,7 +241,7 @@ def test_a_shard_that_is_cut_after_it_was_opened_is_found_when_it_is_read(own: P
         photos.store.read(4)
     (own / last.file.name).unlink()
     again = ShardStore("own", whole(own), LocalFiles(own))
-    with pytest.raises(PictureError, match=f"cannot be read from {last.file.name}: No such file or directory"):
+    with pytest.raises(StorageError, match=rf"^shard {own}/{last.file.name} has gone: its disk, or it was moved$"):
         again.read(4)
 
 

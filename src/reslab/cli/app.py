@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from reslab._version import __version__
 from reslab.core.errors import ReslabError, one_line, ran_out
+from reslab.core.listening import heard_by
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -72,7 +73,8 @@ def run(arguments: list[str]) -> int:
         0; 1 for a failure; 2 for a user's mistake; 128 + number where a signal stopped it.
     """
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with heard_by(lambda text: print(f"reslab: warning: {text}", file=sys.stderr, flush=True)):
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, ReslabError) as error:
         print(f"reslab: {one_line(error)}", file=sys.stderr)

@@ -37,7 +37,7 @@ class CheckpointError(ReslabError):
 
 
 class StorageError(ReslabError):
-    """A file that could not be written, or fetched from storage elsewhere."""
+    """A file that could not be written, or storage that does not answer or has gone away."""
 
     exit_code = 1
 

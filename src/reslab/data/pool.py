@@ -22,13 +22,13 @@ from ctypes import c_int64
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import RawValue
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reslab.core.errors import ReslabError, SpecError, WorkerError
-from reslab.core.listening import unheard
+from reslab.core.listening import heard_by, unheard
 from reslab.core.process import end_with, ending_text
 
 R_co = TypeVar("R_co", covariant=True)
@@ -42,6 +42,12 @@ PATIENCE: Final = 60.0  # seconds on one item; ours: the slowest picture that is
 ATTEMPTS: Final = 3  # workers that one task may cost
 QUEUE: Final = 2  # tasks a worker holds
 LOOK: Final = 0.5  # seconds between looks at silent workers
+
+
+class Told(NamedTuple):
+    """A warning from the middle of a task."""
+
+    text: str
 
 
 class Work(Protocol[R_co]):
@@ -71,7 +77,7 @@ def in_order(
         work: pure.
         tasks: any numbers.
         workers: processes; 0 works in this one.
-        warn: hears of every worker that was replaced.
+        warn: hears of every worker that was replaced, and what ``work`` tells on the way.
         patience: seconds after which a worker that is still on the same item has hung.
 
     Raises:
@@ -81,7 +87,9 @@ def in_order(
     if not workers:
         own = np.empty(work.room, np.uint8)
         for task in tasks:
-            yield work(task, own, unheard), own
+            with heard_by(warn):
+                made = work(task, own, unheard)
+            yield made, own
         return
     pool = _Pool(work, tasks, workers, warn, patience)
     atexit.register(pool.close)
@@ -201,7 +209,10 @@ class _Pool(Generic[R]):
             worker.process.join()
             self._replace(worker, f"died ({ending_text(worker.process.exitcode)})")
             return
-        self.done[worker.turns.popleft()] = reply
+        if isinstance(reply, Told):
+            self.warn(reply.text)
+        else:
+            self.done[worker.turns.popleft()] = reply
 
     def _replace(self, worker: _Worker[R], what: str) -> None:
         turn = worker.turns[0]
@@ -242,13 +253,18 @@ def _serve(
     def at(number: int) -> None:
         item.value = number
 
+    def tell(text: str) -> None:
+        with contextlib.suppress(OSError):  # the parent is gone: found soon enough
+            replies.send(Told(text))
+
     while True:
         try:
             task, slot = requests.recv()
         except (EOFError, OSError):
             os._exit(0)
         try:
-            reply: Reply = (None, "", work(task, slots[slot], at))
+            with heard_by(tell):
+                reply: Reply = (None, "", work(task, slots[slot], at))
         except Exception as error:  # raised again in the parent
             trace = "" if isinstance(error, ReslabError) else traceback.format_exc()
             reply = (_fit_to_travel(error), trace, None)

@@ -1,4 +1,7 @@
-"""Shards behind a URL: each is fetched whole, when a picture in it is first read, into a cache on this machine."""
+"""Shards behind a URL: each is fetched whole, when a picture in it is first read, into a cache on this machine.
+
+Storage may go away and come back: whoever fetches waits for it, and says so once.
+"""
 
 import hashlib
 import os
@@ -7,17 +10,20 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from reslab.core.errors import DataError, ReslabError, SpecError, StorageError, one_line
 from reslab.core.files import FULL, storing
+from reslab.core.listening import tell
 from reslab.core.text import printable
 from reslab.core.units import bytes_text, duration_text
 from reslab.data.cache import SIZE, Cache, usual_cache
+from reslab.data.outage import Outage
 from reslab.data.shards import INDEX, ShardFile
 
 RETRY: Final = "RESLAB_RETRY"  # environment: seconds
 USUAL_RETRY: Final = 300.0  # seconds that storage may be away
+SILENCE: Final = 60.0  # seconds without a byte after which a web server counts as away
 TRANSFER: Final = 600.0  # seconds that one shard may take; ours: 256 MiB at half a megabyte a second
 FIRST_PAUSE: Final = 0.5  # seconds; each further pause is twice as long
 LONGEST_PAUSE: Final = 30.0
@@ -38,6 +44,7 @@ class RemoteFiles:
         self.url = url.rstrip("/")
         self.cache = cache or usual_cache()
         self.retry = usual_retry() if retry is None else retry
+        self._outage = Outage()
         self._key = hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     @property
@@ -129,22 +136,28 @@ class RemoteFiles:
     def _fetch(self, name: str, target: Path) -> None:
         """Copy a file into ``target``, in place; waits for storage that is away. Raises FileNotFoundError."""
         url = f"{self.url}/{name}"
-        begun, pause = time.monotonic(), FIRST_PAUSE
+        failed, pause = None, FIRST_PAUSE
         while True:
             try:
                 download(url, target)
             except (FileNotFoundError, ReslabError):
                 raise
             except Exception as error:  # every library of every storage has its own
-                passed = time.monotonic() - begun
-                if passed + pause > self.retry:
-                    why = one_line(error) or type(error).__name__
-                    raise StorageError(
-                        f"{printable(url)} cannot be fetched, tried for {duration_text(passed)}: {printable(why)}"
-                    ) from error
+                away, first = self._outage.met()
+                why = printable(one_line(error) or type(error).__name__)
+                passed = 0.0 if failed is None else time.monotonic() - failed
+                if max(away, passed) + pause > self.retry:
+                    tried = duration_text(max(away, passed))
+                    raise StorageError(f"{printable(url)} cannot be fetched, tried for {tried}: {why}") from error
+                if failed is None:
+                    failed = time.monotonic()
+                    if first:
+                        again = f"trying again for {duration_text(self.retry)}"
+                        tell(f"{printable(self.url)} does not answer ({why}); {again}")
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
+                self._outage.over()
                 return
 
 
@@ -161,7 +174,7 @@ def download(url: str, target: Path) -> None:
     try:
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = fsspec.core.url_to_fs(url, **_options(url))
     except (ImportError, ValueError) as error:
         raise SpecError(f"cannot read {printable(url)}: {one_line(error)}; pip install 'reslab[remote]'") from None
     try:
@@ -173,6 +186,20 @@ def download(url: str, target: Path) -> None:
             with storing(target):
                 raise
         raise
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What a URL's library is told: by itself, aiohttp gives a silent server and a slow shard five minutes each."""
+    import fsspec
+
+    protocol = url.partition("://")[0]
+    if protocol not in ("http", "https"):
+        return {}
+    import aiohttp
+
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+    configured = fsspec.config.conf.get(protocol, {}).get("client_kwargs", {})
+    return {"client_kwargs": {"timeout": limits, **configured}}
 
 
 def checksum(file: Path) -> tuple[int, int]:

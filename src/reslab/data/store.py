@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reslab.core.errors import DataError, PictureError
+from reslab.core.errors import DataError, PictureError, StorageError
 from reslab.core.text import printable
 from reslab.data.index import Index
 from reslab.data.picture_file import read_picture
@@ -37,7 +37,7 @@ class Store(Protocol):
         """What is to be said before pictures are read."""
 
     def read(self, number: int) -> bytes:
-        """The bytes of picture ``number``; raises PictureError where it cannot be read."""
+        """The bytes of picture ``number``; raises PictureError where it cannot be read, StorageError where none can."""
 
     def place(self, number: int) -> str:
         """Where it lies, fit to be printed."""
@@ -60,9 +60,15 @@ class FolderStore:
 
         Raises:
             PictureError: it cannot be read, or has changed since it was found.
+            StorageError: the folder that it was in has gone.
         """
-        size = int(self.index.sizes[number])
-        return read_picture(self.root / self.index.path(number), size if size >= 0 else None)
+        size, path = int(self.index.sizes[number]), self.root / self.index.path(number)
+        try:
+            return read_picture(path, size if size >= 0 else None)
+        except PictureError:
+            if not os.path.isdir(path.parent):  # noqa: PTH112 whatever the system says of it
+                raise StorageError(f"{printable(str(path.parent))} has gone: its disk, or it was moved") from None
+            raise
 
     def place(self, number: int) -> str:
         """Its path."""
@@ -108,8 +114,19 @@ class LocalFiles:
         return file if file.is_file() else None
 
     def read(self, file: ShardFile, length: int, offset: int) -> bytes:
-        """``length`` bytes from ``offset`` on, fewer where the shard ends; raises OSError."""
-        return self._opened(self.folder / file.name).read(length, offset)
+        """``length`` bytes from ``offset`` on, fewer where the shard ends.
+
+        Raises:
+            StorageError: the shard has gone.
+            OSError: it cannot be read.
+        """
+        path = self.folder / file.name
+        try:
+            return self._opened(path).read(length, offset)
+        except OSError:
+            if not os.path.exists(path):  # noqa: PTH110 whatever the system says of it
+                raise StorageError(f"shard {printable(str(path))} has gone: its disk, or it was moved") from None
+            raise
 
     def check(self, files: Sequence[ShardFile]) -> None:
         """Find out whether every shard is there and as long as it was.
@@ -181,6 +198,7 @@ class ShardStore:
 
         Raises:
             PictureError: its shard cannot be read or holds other bytes; the line names the shard.
+            StorageError: the shard has gone, or storage does not answer.
         """
         file, length, offset, crc = self.shards.lies(number)
         try:

@@ -10,7 +10,7 @@ from reslab.core.errors import CheckpointError, DataError, RunError, SpecError
 from reslab.core.experiment import Experiment
 from reslab.core.files import refilled
 from reslab.core.intervals import Count
-from reslab.core.listening import unheard
+from reslab.core.listening import heard_by, unheard
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data.official import copy_note
 from reslab.data.pictures import Pictures, set_aside
@@ -50,12 +50,13 @@ def execute(experiment: Experiment, job: Job, notify: Notify, world: World = ALO
     Raises:
         ReslabError: a mistake in the settings, the data or the directory; nothing is left behind by it.
         TrainingError: the loss is not finite.
-        StorageError: something could not be written.
+        StorageError: something could not be written, or storage of pictures does not answer or has gone.
     """
-    execution = world.agreed(lambda: _prepared(experiment, job, notify, world))
-    if isinstance(execution, Outcome):
-        return execution
     with contextlib.ExitStack() as held:
+        held.enter_context(heard_by(notify.warned))
+        execution = world.agreed(lambda: _prepared(experiment, job, notify, world))
+        if isinstance(execution, Outcome):
+            return execution
         world.agreed(lambda: held.enter_context(_taken(experiment, job)) if world.first else None)
         return execution.carry_out(RunDirectory(job.out, experiment))
 
