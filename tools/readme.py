@@ -38,6 +38,7 @@ DOCS = ROOT / "docs"
 SPEED = ROOT / "results" / "speed"
 PUBLISHED = ROOT / "results" / "published.json"
 TESTING = ROOT / "results" / "testing.json"
+AVERAGING = ROOT / "results" / "bn-average.json"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -156,6 +157,40 @@ def testing_table(found: Sequence[dict[str, Any]]) -> str:
     return markdown_table(headings, rows)
 
 
+def averaging_table() -> str:
+    """Test errors with batch statistics over so many pictures, and how far those lie from the largest number's."""
+    found = json.loads(AVERAGING.read_text(encoding="utf-8"))
+    rows = [
+        (
+            f"{row['pictures']:,}" if row["pictures"] else "moving averages",
+            f"{row['error']:.2f}" if row["std"] is None else f"{row['error']:.2f} ± {row['std']:.2f}",
+            f"{min(row['errors']):.2f} to {max(row['errors']):.2f}",
+            f"{len(row['errors'])}",
+            f"{min(row['p_values']):.2g}" if row["pictures"] else "",
+            f"{100 * row['distances']['mean_mean']:.2f}",
+            f"{100 * row['distances']['std_mean']:.2f}",
+        )
+        for row in found["rows"]
+    ]
+    headings = (
+        "pictures",
+        "test error %",
+        "lowest to highest",
+        "parts",
+        "smallest p",
+        "means off by, % of std",
+        "stds off by, %",
+    )
+    place = found["environment"]
+    about = (
+        f"{found['model']} after {found['step']:,} steps on {found['data']['name']}, n={found['rows'][0]['n']:,} a test"
+    )
+    return (
+        f"{markdown_table(headings, rows)}\n{about}, groups of {found['bn_group']}, fp32, {place['processor']}, torch"
+        f" {place['torch']}; by `python tools/bn_average.py`.\n"
+    )
+
+
 def _testing_way(row: dict[str, Any]) -> str:
     """The protocol, and at which sizes where those were chosen."""
     name = row["protocol"].removesuffix(", changed")
@@ -210,7 +245,7 @@ def main() -> None:
         DOCS / "cifar10.md": generated(DOCS / "cifar10.md", {"obtained": parts["obtained"]}),
         DOCS / "speed.md": generated(DOCS / "speed.md", {"speed": speed_tables()}),
         DOCS / "photographs.md": generated(DOCS / "photographs.md", {"kinds": kinds_table()}),
-        DOCS / "testing.md": generated(DOCS / "testing.md", testing_tables()),
+        DOCS / "testing.md": generated(DOCS / "testing.md", {**testing_tables(), "averaging": averaging_table()}),
         DOCS / "weights.md": generated(DOCS / "weights.md", {"published": published_table()}),
     }
     if options.check:

@@ -13,7 +13,7 @@ from tests.torchrun import torchrun
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("--crop", 64, "--shorter-side", 72, "--scale", 72, 96, "--batch", 16, "--bn-group", 8, "--width", 16)
-PAPER = ("--model", "resnet18", "--recipe", "paper", "--steps", 30, "--precision", "fp32", *SMALL)
+PAPER = ("--model", "resnet18", "--recipe", "paper", "--steps", 30, "--precision", "fp32", "--bn-average", 64, *SMALL)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
