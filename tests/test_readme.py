@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.imagenet_archives import write_archives
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,6 +80,7 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
         for number in range(40):
             picture = Image.fromarray(draw.integers(0, 256, (64, 64, 3), np.uint8))
             picture.save(tmp_path / "photos" / name / f"{number:02}.jpg")
+    write_archives(tmp_path)
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("reslab ")]
     assert len(commands) >= 9
     for command in commands:

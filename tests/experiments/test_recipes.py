@@ -9,7 +9,7 @@ import pytest
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment, ModelSpec
 from reslab.core.units import duration_text
-from reslab.data.prepare import OFFICIAL
+from reslab.data.halves import OFFICIAL
 from reslab.experiments.job import Outcome
 from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe, paper, paper_plateau
 from reslab.training.schedule import learning_rate

@@ -153,7 +153,7 @@ def photographs() -> Recipe:
         {
             "steps": 5_000,
             "batch": 32,
-            "bn_average": 0,  # ours: no separable gain (results/bn-average.json), and it costs a third of the training
+            "bn_average": 0,  # ours: no separable gain (results/bn-average.json), and 51,200 are a third of its own
             "schedule": {"drops": (0.5, 0.75)},  # section 4.2
             "photographs": {"colour": None},  # ours: the published colours are ImageNet's, not those of another folder
             "optim": {"lr": 0.0125},  # 0.1 for 256, so an eighth for 32
