@@ -143,6 +143,21 @@ def test_the_cache_keeps_within_its_bounds_and_drops_what_was_not_used_for_longe
     assert "shard-00001" not in left
 
 
+def test_an_index_that_was_just_fetched_is_left_for_whoever_is_about_to_read_it(url: str, cache: Path) -> None:
+    far = RemoteFiles(url)
+    file = far.index(".")
+    assert file is not None
+    shards = read_shards(file)
+    tight = RemoteFiles(url, Cache(cache, max(shard.size for shard in shards.files)))
+    for shard in shards.files[:3]:
+        tight.read(shard, 1, 0)
+    assert file.exists()
+    assert len(kept(cache)) == 1
+    os.utime(file, (0, 0))
+    tight.read(shards.files[3], 1, 0)
+    assert not file.exists()
+
+
 def test_a_cache_smaller_than_the_shards_is_said_to_be(url: str, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     total = sum(file.size for file in read_shards(shards / INDEX).files)
     monkeypatch.setenv("RESLAB_CACHE_SIZE", f"{total - 1}B")

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ FOLDER: Final = "RESLAB_CACHE"  # environment: where the cache lies
 SIZE: Final = "RESLAB_CACHE_SIZE"  # environment: how large it may grow
 USUAL_SIZE: Final = "64 GiB"  # ours: a third of ImageNet-1k as it is, all of it at a shorter side of 256
 PARTIAL: Final = ".partial"
+OPENED: Final = (".tar", PARTIAL)  # what is held open while it is read; other files are read by their names
+FRESH: Final = 600.0  # seconds; ours: an index is read in a second once it is there, and by nobody later
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,19 @@ class Cache:
         return number
 
     def _make_room(self, size: int) -> None:
-        """Remove what was not used for longest, until ``size`` more bytes are within the limit."""
+        """Remove what was not used for longest, until ``size`` more bytes are within the limit.
+
+        Another process may be about to read what is read by its name, where that has just been fetched.
+        """
         with storing(self.folder, size), (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             entries = sorted(self._entries())
             total = size + sum(length for _, length, _ in entries)
-            for _, length, path in entries:
+            for used, length, path in entries:
                 if total <= self.limit:
                     break
-                if _removed(path):
+                idle = path.name.endswith(OPENED) or time.time() - used > FRESH
+                if idle and _removed(path):
                     total -= length
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
