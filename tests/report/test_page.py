@@ -19,6 +19,7 @@ from reslab.report.page import write_report
 from reslab.report.table import HEADINGS, rows_of
 
 Maker = Callable[..., RunDirectory]
+RECIPE = Recipe(steps=200, evaluate_every=50, log_every=50)
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: s
 @pytest.fixture
 def recomputed(make_run: Maker) -> RunDirectory:
     """A run whose 30 % were 31.5 % before its batch statistics were recomputed."""
-    run = make_run("cifar-resnet20", 30, 25, recipe=Recipe(steps=200, evaluate_every=50, log_every=50, bn_average=500))
+    run = make_run("cifar-resnet20", 30, 25, recipe=RECIPE.but({"bn_average": 500}))
     pair = {"difference": 1.5, "interval": [0.2, 2.8], "p_value": 0.024, "n": 2000}
     before = {"pictures": 512, "groups": 8, "error_before": 31.5, "interval_before": [29.5, 33.6], "hits_before": 1370}
     run.write("result.json", {**(run.result() or {}), "bn_average": {**before, "n": 2000, "paired": pair}})
@@ -308,3 +309,28 @@ def test_samples_that_were_replaced_are_counted_among_those_of_the_recomputing_t
     result = {"replaced": 3, "bn_average": before}
     run = make_photo_run([0, 1, 0, 1], [0, 1, 1, 0], [0.9] * 4, ["a", "b"], recipe={"bn_average": 64}, result=result)
     assert "in 3 of 704 training samples" in how_trained(finished([run]))
+
+
+def test_a_cosine_and_smoothed_labels_are_said_and_no_line_is_drawn(make_run: Maker, tmp_path: Path) -> None:
+    course = {"drops": (), "cosine": True, "ramp": 0.1}
+    run = make_run("cifar-resnet20", 40, 40, recipe=RECIPE.but({"schedule": course, "label_smoothing": 0.1}))
+    page = write_report(finished([run]), tmp_path / "page.html").html.read_text()
+    assert "Rate 0.1, reached after 20 steps, falling to zero as a cosine; momentum" in page
+    assert "; labels smoothed by 0.1; no warm-up." in page
+    assert "Dotted lines" not in page
+    assert {"labels", "another course of the rate"} <= {line.topic for line in deviations([run.experiment])}
+
+
+def test_plateaus_are_named_by_run_and_drawn(make_run: Maker, tmp_path: Path) -> None:
+    run = make_run("cifar-resnet20", 40, 40, recipe=RECIPE.but({"schedule": {"drops": (), "plateau": {}}}))
+    run.write("result.json", {**(run.result() or {}), "rate_divided_at": [100, 150]})
+    runs = finished([run])
+    page = write_report(runs, tmp_path / "page.html").html.read_text()
+    assert "Rate 0.1, divided by 10 where the training error no longer fell; momentum" in page
+    assert "ResNet-20, seed 0: the rate was divided at steps 100, 150." in page
+    assert "Dotted lines: the learning rate is divided. Training error" in page
+    assert [line.get_xdata()[0] for line in training_curves(runs).axes[0].lines if line.get_linewidth() == 0.8] == [
+        100,
+        150,
+    ]
+    assert "plateau" in {line.topic for line in deviations([run.experiment])}

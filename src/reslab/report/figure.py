@@ -90,7 +90,7 @@ def _dress(axes: Axes, title: str, run: FinishedRun) -> None:
     axes.set_xlabel("steps")
     axes.set_xlim(0, run.experiment.recipe.steps * 1.17)
     axes.set_axisbelow(True)
-    for drop in run.experiment.recipe.drop_steps():
+    for drop in run.divisions:
         axes.axvline(drop, color="#999999", linewidth=0.8, linestyle=(0, (2, 3)))
 
 

@@ -104,7 +104,8 @@ def _curve(axes: Axes, runs: list[FinishedRun], colour: str) -> None:
 
 
 def _dress(axes: Axes, panel: Panel, top: float) -> None:
-    recipe = next(iter(panel.networks.values()))[0].experiment.recipe
+    first = next(iter(panel.networks.values()))[0]
+    recipe = first.experiment.recipe
     axes.set_title(panel.title, fontsize=10, fontweight="bold", loc="left")
     axes.set_ylim(0, top)
     axes.set_xlim(CLOSING * recipe.steps if panel.closing else 0, recipe.steps)
@@ -116,7 +117,7 @@ def _dress(axes: Axes, panel: Panel, top: float) -> None:
         axes.xaxis.set_major_formatter(lambda step, _: f"{step / STEP:g}")
     if top == TOP:
         axes.yaxis.set_major_locator(MultipleLocator(TOP / 4))
-    for drop in recipe.drop_steps():
+    for drop in first.divisions:
         axes.axvline(drop, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
 
 

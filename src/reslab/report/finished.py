@@ -56,6 +56,11 @@ class FinishedRun:
         return found
 
     @property
+    def divisions(self) -> tuple[int, ...]:
+        """The steps before which the rate was divided, on schedule or on plateaus."""
+        return (*self.experiment.recipe.drop_steps(), *self.result.get("rate_divided_at", ()))
+
+    @property
     def train(self) -> Count:
         """Errors over the last 50 training batches."""
         return train_count(self.metrics[-1])

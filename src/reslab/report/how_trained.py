@@ -46,7 +46,7 @@ def _course(recipe: Recipe) -> str:
 
 
 def _plateaus(run: FinishedRun) -> str:
-    steps = ", ".join(f"{step:,}" for step in run.result["rate_divided_at"]) or "none"
+    steps = ", ".join(f"{step:,}" for step in run.divisions) or "none"
     return f"{run.title}, seed {run.experiment.seed}: the rate was divided at steps {steps}."
 
 

@@ -13,9 +13,10 @@ from reslab.report.figure7 import draw_figure7
 from reslab.report.finished import FinishedRun
 from reslab.report.seeds import POINTS
 
+DIVIDED: Final = "Dotted lines: the learning rate is divided. "
 CURVES: Final = (
-    "Dotted lines: the learning rate is divided. Training error is measured on augmented pictures while the network"
-    " still learns, so it may lie above the test error."
+    "Training error is measured on augmented pictures while the network still learns, so it may lie above the test"
+    " error."
 )
 PARTS: Final = {"train": "training", "val": "test"}
 POOLED: Final = f" Each of its points is the mean of what was logged in a {POINTS}th of all steps."
@@ -55,13 +56,14 @@ def section_figures(
 
 
 def _curves(runs: Sequence[FinishedRun], beside: Path, mark: str) -> Captioned:
-    return Captioned(draw(training_curves(runs), beside, f"training-curves{mark}"), CURVES, "error against steps")
+    drawing = draw(training_curves(runs), beside, f"training-curves{mark}")
+    return Captioned(drawing, f"{_divided(runs)}{CURVES}", "error against steps")
 
 
 def _figure6(runs: Sequence[FinishedRun], beside: Path, mark: str, *, paper_points: bool) -> Captioned:
     drawing = draw(draw_figure6(runs, paper_points=paper_points), beside, f"figure6{mark}")
     band = BAND if _several_seeds(runs) else ""
-    caption = f"Figure 6. {CURVES}{POOLED}{band}{_left_out(runs, paper_points=paper_points)}"
+    caption = f"Figure 6. {_divided(runs)}{CURVES}{POOLED}{band}{_left_out(runs, paper_points=paper_points)}"
     return Captioned(drawing, caption, "Figure 6: error against iterations", _style(drawing))
 
 
@@ -77,6 +79,10 @@ def _figure7(runs: Sequence[FinishedRun], beside: Path, mark: str, *, paper_poin
         f" addition ({'; '.join(ways)}).{one}{_left_out(runs, paper_points=paper_points)}"
     )
     return Captioned(drawing, caption, "Figure 7: layer responses", _style(drawing))
+
+
+def _divided(runs: Sequence[FinishedRun]) -> str:
+    return DIVIDED if any(run.divisions for run in runs) else ""
 
 
 def _several_seeds(runs: Sequence[FinishedRun]) -> bool:
