@@ -23,22 +23,29 @@ class Outage:
 
     def __init__(self) -> None:
         self._lock = multiprocessing.get_context("fork").Lock()
-        self._since, self._last = RawValue(c_double, 0.0), RawValue(c_double, 0.0)
+        self._since, self._last, self._answered = (RawValue(c_double, 0.0) for _ in range(3))
 
-    def met(self) -> tuple[float, bool]:
-        """Note a failure: seconds since the first of this outage, and whether it is the first."""
+    def met(self, begun: float) -> tuple[float, bool]:
+        """Note that what was asked for at ``begun`` failed: seconds since the outage's first failure; whether it is it.
+
+        Times are `time.monotonic`'s, the same clock in all processes. What was asked for before storage answered others
+        begins no outage.
+        """
         with self._alone():
-            now = time.monotonic()  # the same clock in all processes
-            first = not self._since.value or now - self._last.value > FORGOTTEN
-            if first:
+            now = time.monotonic()
+            going_on = self._since.value and now - self._last.value <= FORGOTTEN
+            if not going_on and begun < self._answered.value:
+                return 0.0, False
+            if not going_on:
                 self._since.value = now
             self._last.value = now
-            return now - self._since.value, first
+            return now - self._since.value, not going_on
 
-    def over(self) -> None:
-        """Note that storage has answered."""
+    def over(self, begun: float) -> None:
+        """Note that what was asked for at ``begun`` is here; where that was before the outage, it goes on."""
         with self._alone():
-            self._since.value = 0.0
+            if begun >= self._since.value:
+                self._since.value, self._answered.value = 0.0, time.monotonic()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

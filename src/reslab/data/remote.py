@@ -136,28 +136,29 @@ class RemoteFiles:
     def _fetch(self, name: str, target: Path) -> None:
         """Copy a file into ``target``, in place; waits for storage that is away. Raises FileNotFoundError."""
         url = f"{self.url}/{name}"
-        failed, pause = None, FIRST_PAUSE
+        failed, told, pause = None, False, FIRST_PAUSE
         while True:
+            begun = time.monotonic()
             try:
                 download(url, target)
             except (FileNotFoundError, ReslabError):
                 raise
             except Exception as error:  # every library of every storage has its own
-                away, first = self._outage.met()
+                away, first = self._outage.met(begun)
                 why = printable(one_line(error) or type(error).__name__)
-                passed = 0.0 if failed is None else time.monotonic() - failed
-                if max(away, passed) + pause > self.retry:
-                    tried = duration_text(max(away, passed))
-                    raise StorageError(f"{printable(url)} cannot be fetched, tried for {tried}: {why}") from error
-                if failed is None:
-                    failed = time.monotonic()
-                    if first:
-                        again = f"trying again for {duration_text(self.retry)}"
-                        tell(f"{printable(self.url)} does not answer ({why}); {again}")
+                failed = failed or time.monotonic()
+                tried = max(away, time.monotonic() - failed)
+                if tried + pause > self.retry:
+                    raise StorageError(
+                        f"{printable(url)} cannot be fetched, tried for {duration_text(tried)}: {why}"
+                    ) from error
+                if first and not told:
+                    told = True
+                    tell(f"{printable(self.url)} does not answer ({why}); trying again for {duration_text(self.retry)}")
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._outage.over()
+                self._outage.over(begun)
                 return
 
 
