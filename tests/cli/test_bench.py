@@ -95,27 +95,19 @@ SMALL = Photographs(contract=Contract(shorter_side=64, crop=64), scale=(64, 80))
 REFERENCE = "whole loop against a reference script: eager fp32, Pillow, torch's loader of 1 worker"
 
 
-def test_train_reads_photographs(reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reslab.experiments.bench.recipe.Photographs", lambda: SMALL)
-    words = ("--model", "resnet18", "--batch", 2, "--rounds", 1, "--workers", 1, "--data", folder)
-    found = document(reslab("bench", "train", *words, "--json"))
-    assert found["advice"]["workers"] >= 1
-    assert found["settings"]["data"] == folder.name
-    assert found["settings"]["recipe"] is None
-    assert found["rows"][-1]["name"] == REFERENCE
-    assert found["environment"].keys() >= {"pillow", "simplejpeg"}
-
-
-def test_a_recipe_s_group_is_the_batch_where_none_is_given(
+def test_train_reads_photographs_as_a_recipe_says_in_one_of_its_groups(
     reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(batch=4, bn_group=2, photographs=SMALL.but({"colour": {}}))
     monkeypatch.setitem(RECIPES, "tiny", lambda: recipe)
     words = ("--recipe", "tiny", "--rounds", 1, "--workers", 1, "--precision", "fp32", "--data", folder)
     found = document(reslab("bench", "train", *words, "--json"))
+    assert found["advice"]["workers"] >= 1
     assert found["rows"][-1]["name"] == REFERENCE
-    assert {key: found["settings"][key] for key in ("model", "recipe", "batch", "bn_group")} == {
+    assert found["environment"].keys() >= {"pillow", "simplejpeg"}
+    assert {key: found["settings"][key] for key in ("model", "data", "recipe", "batch", "bn_group")} == {
         "model": "resnet18",
+        "data": folder.name,
         "recipe": "tiny",
         "batch": 2,
         "bn_group": 2,

@@ -175,6 +175,8 @@ def test_what_decides_speed_comes_from_the_recipe(trees: Path, monkeypatch: pyte
     assert [group_for(asked(recipe="mine", batch=8), batch) for batch in (4, 8, 16, 2)] == [4, 4, 4, 2]
     with pytest.raises(SpecError, match=r"^this recipe's groups of 4 do not divide --batch 6: give --bn-group$"):
         recipe_for(asked(recipe="mine", batch=6), pictures, "fp32")
+    usual = recipe_for(asked(data=str(trees)), pictures, "fp32")
+    assert (usual.photographs, usual.bn_group, usual.optim.momentum) == (Photographs(), 4, 0.9)
 
 
 def test_small_pictures_are_augmented_and_grouped_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from reslab.experiments.recipes import named_recipe
 from reslab.report.speed import SPEED_HEADINGS, speed_place, speed_rows, speed_sentences
 
 if TYPE_CHECKING:
-    from reslab.experiments.bench.asked import Asked, Report
+    from reslab.experiments.bench.asked import Report
 
 Kind = Literal["train", "loader", "infer", "test"]
 DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
@@ -77,14 +77,7 @@ def bench(
         "bn_group": bn_group,
         "recipe": recipe,
     }
-    given = {key: value for key, value in asked.items() if value is not None}
-    idle = [key for key in WITHOUT[kind] if key in given]
-    if idle:
-        raise SpecError(f"--{idle[0].replace('_', '-')} has no effect on bench {kind}")
-    from reslab.experiments.bench.asked import Asked
-
-    usual = {**DEFAULTS[kind], **_one_group(given)}
-    found = _measure(kind, Asked(**{**usual, **given})).as_json()
+    found = _measure(kind, _settings(kind, asked)).as_json()
     if out is not None:
         write_json(out, found)
     if json:
@@ -96,18 +89,24 @@ def bench(
         stdout().print(sentence)
 
 
-def _one_group(given: dict[str, Any]) -> dict[str, int]:
-    """The batch where a recipe is named and no batch: its group of batch statistics, or the one that was given."""
-    if "recipe" not in given:
-        return {}
-    return {"batch": given.get("bn_group") or named_recipe(given["recipe"]).bn_group}
+def _settings(kind: Kind, asked: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given, and the usual ones; with a recipe and no batch, that is one of its groups."""
+    given = {key: value for key, value in asked.items() if value is not None}
+    idle = [key for key in WITHOUT[kind] if key in given]
+    if idle:
+        raise SpecError(f"--{idle[0].replace('_', '-')} has no effect on bench {kind}")
+    usual = dict(DEFAULTS[kind])
+    if recipe := given.get("recipe"):
+        usual["batch"] = given.get("bn_group") or named_recipe(recipe).bn_group
+    return {**usual, **given}
 
 
-def _measure(kind: Kind, asked: "Asked") -> "Report":
+def _measure(kind: Kind, settings: dict[str, Any]) -> "Report":
+    from reslab.experiments.bench.asked import Asked
     from reslab.experiments.bench.infer import bench_infer
     from reslab.experiments.bench.loader import bench_loader
     from reslab.experiments.bench.testing import bench_test
     from reslab.experiments.bench.train import bench_train
 
     measure = {"train": bench_train, "loader": bench_loader, "infer": bench_infer, "test": bench_test}[kind]
-    return measure(asked, lambda text: say(f"reslab bench {kind}: {text}"))
+    return measure(Asked(**settings), lambda text: say(f"reslab bench {kind}: {text}"))

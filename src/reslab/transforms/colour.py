@@ -30,4 +30,5 @@ def colours(normals: NDArray[np.float32], how: Colour) -> NDArray[np.float32]:
 
 def coloured(pixels: Tensor, gained: Tensor) -> Tensor:
     """float32 (N, H, W, 3), neither rounded nor clipped, from uint8 (N, H, W, 3) in RGB and float32 (N, 3)."""
-    return pixels + gained[:, None, None, :]
+    rows = pixels.flatten(2) + gained.repeat(1, pixels.shape[2])[:, None]  # a row at a time, as `PhotoForm.input`
+    return rows.view(pixels.shape)
