@@ -202,7 +202,7 @@ def changed(name: str, *more: Entry) -> bytes:
     [
         (b"", "is not a tar archive: empty header"),
         (b"no archive", "is not a tar archive: "),
-        (gzip.compress(b"no archive"), "is not a tar archive: "),
+        (gzip.compress(b"no archive", mtime=0), "is not a tar archive: "),
         (devkit_bytes()[:-100], "is damaged: Compressed file ended before the end-of-stream marker"),
         (b"\x1f\x8b\x08" + bytes(50), "is damaged: Error -3"),
         (b"\x1f\x8b\x07" + bytes(50), "is damaged: Unknown compression method"),
