@@ -47,7 +47,7 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command, tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
-    done = reslab("bench", "train", *TINY, "--rounds", 3, "--precision", "fp32", "--json", "--out", out)
+    done = reslab("bench", "train", *TINY, "--rounds", 2, "--precision", "fp32", "--json", "--out", out)
     found = document(done)
     assert json.loads(out.read_text()) == found
     assert [row["name"] for row in found["rows"]] == [
@@ -71,10 +71,11 @@ def test_train_prints_one_document_and_keeps_the_same_in_a_file(reslab: Command,
     }
     asked = {"precision": "fp32", "device": None}
     assert found["settings"] == {**settings, **asked, "rivals": "in a process of their own"}
-    same = "reslab bench train --model cifar-resnet8 --batch 8 --bn-group 8 --precision fp32 --rounds 3"
+    same = "reslab bench train --model cifar-resnet8 --batch 8 --bn-group 8 --precision fp32 --rounds 2"
     assert speed_command(found) == same
 
 
+@pytest.mark.slow
 def test_train_ends_with_sentences(reslab: Command) -> None:
     done = reslab("bench", "train", *TINY, "--rounds", 1, "--data", "embedded", "--workers", 1)
     assert done.returncode == 0, done.stderr
@@ -95,6 +96,7 @@ SMALL = Photographs(contract=Contract(shorter_side=64, crop=64), scale=(64, 80))
 REFERENCE = "whole loop against a reference script: eager fp32, Pillow, torch's loader of 1 worker"
 
 
+@pytest.mark.slow
 def test_train_reads_photographs_as_a_recipe_says_in_one_of_its_groups(
     reslab: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

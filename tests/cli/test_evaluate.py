@@ -57,7 +57,9 @@ def folders(reslab: Command, nets: list[Path], tmp_path_factory: pytest.TempPath
     return [place / net.name for net in nets]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if count > 5 else ()) for name, count in PRESETS.items()]
+)
 def test_every_preset_tests_small_pictures(name: str, reslab: Command, nets: list[Path], tmp_path: Path) -> None:
     found = answer(reslab("evaluate", nets[0], *WORDS, "--protocol", name, "--out", tmp_path / "s", "--json"))
     assert (found["protocol"], found["n"], found["average"]) == (name, 2000, "probabilities")

@@ -129,6 +129,7 @@ def test_one_line_says_what_is_ahead(reslab: Command, folder: Path) -> None:
     assert said == ["2 runs, 0 steps; 2 finished already"]
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_print_the_same_document(
     reslab: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

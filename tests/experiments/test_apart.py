@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reslab.core.errors import SpecError, TrainingError
+from reslab.core.experiment import Recipe
 from reslab.core.heap import keep_freed_memory
 from reslab.experiments.bench.apart import Apart
 from reslab.experiments.bench.asked import Asked
@@ -68,7 +69,7 @@ def test_an_error_of_a_side_is_raised_here() -> None:
 
 def test_a_mistake_in_making_them_is_raised_here() -> None:
     with pytest.raises(SpecError, match="unknown model 'resnet51'"):
-        Apart(partial(rival_sides, Asked(model="resnet51", batch=2, rounds=1), 32))
+        Apart(partial(rival_sides, Asked(model="resnet51", batch=2, rounds=1), Recipe(), 32))
 
 
 def test_a_process_that_is_gone_is_named() -> None:
