@@ -25,7 +25,7 @@ BESIDE = {("analysis", "models"), ("weights", "models")}  # the only neighbours 
 ENTRANCES = {"__init__", "__main__"}  # nothing imports them; they may import every room
 ALLOWED = {
     "core": (*sys.stdlib_module_names, "pydantic", "pydantic_core", "reslab.core", "reslab._version"),
-    "models": (*sys.stdlib_module_names, "torch", "reslab.models", "reslab.core.errors"),
+    "models": (*sys.stdlib_module_names, "torch", "reslab.models", "reslab.core.errors", "reslab.core.experiment.Init"),
 }
 
 

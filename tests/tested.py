@@ -1,14 +1,15 @@
-"""What several tests test with: a run's own test from Python, and a mark for what needs a CUDA device."""
+"""What several tests test with: a run's own test, Pillow's filters, and a mark for what needs a CUDA device."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, Resample
 from reslab.core.listening import unheard
 from reslab.core.protocol import Native, find_protocol
 from reslab.core.rundir import RunDirectory
@@ -22,6 +23,10 @@ from reslab.experiments.weights import read_weights
 from reslab.models.network import ResNet
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+PILLOWS: Final[dict[Resample, Image.Resampling]] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 def stir(net: ResNet, source: torch.Generator) -> None:
@@ -38,7 +43,8 @@ def centre_views(
     photos: PhotoFolder, contract: Contract, batch: int, workers: int = 0, warn: Callable[[str], None] = unheard
 ) -> Iterator[ViewBatch]:
     protocol = find_protocol("center", Native(contract.shorter_side, contract.crop, "center"))
-    return photo_views(photos, protocol, range(len(photos)), batch=batch, workers=workers, warn=warn)
+    how = {"resample": contract.resample, "workers": workers, "warn": warn}
+    return photo_views(photos, protocol, range(len(photos)), batch=batch, **how)
 
 
 def evaluate_run(

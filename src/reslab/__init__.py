@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reslab.core.experiment import (
         Augmentation,
         Experiment,
+        Init,
         ModelSpec,
         Optimizer,
         Photographs,
@@ -59,6 +60,7 @@ _HOMES = {
     "Evaluation": "evaluation.result",
     "Experiment": "core.experiment",
     "Fitted": "experiments.api",
+    "Init": "core.experiment",
     "ModelSpec": "core.experiment",
     "Optimizer": "core.experiment",
     "PhotoFolder": "data.photographs",
@@ -103,6 +105,7 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "Fitted",
+    "Init",
     "ModelSpec",
     "Optimizer",
     "PhotoFolder",

@@ -65,8 +65,8 @@ def test_a_table_and_two_files(reslab: Command, photos: Path, tmp_path: Path) ->
     ]
     assert blank == ""
     assert values.startswith(f"eigenvalues {found.eigenvalues[0]:.6f}, ")
-    line = "trees, train: 24 pictures, 24,576 pixels, central crops of 32x32 at a shorter side of 32 ("
-    assert last.startswith(line)
+    crops = "central crops of 32x32 at a shorter side of 32 (bilinear, antialiased)"
+    assert last.startswith(f"trees, train: 24 pictures, 24,576 pixels, {crops} (")
     assert kept == f"kept in {out} and {out.with_suffix('.safetensors')}"
     image = safetensors.numpy.load_file(out.with_suffix(".safetensors"))["mean"]
     assert (image.dtype, image.shape) == (np.float32, (32, 32, 3))
@@ -101,6 +101,19 @@ def test_small_pictures_are_measured_as_they_are(reslab: Command, tmp_path: Path
     assert len(safetensors.numpy.load_file(tmp_path / "e.safetensors")["mean"]) == 28
 
 
+def test_pictures_may_be_resized_bicubically_and_the_document_says_so(reslab: Command, photos: Path) -> None:
+    usual, found = (
+        document(reslab("data", "stats", photos, *SIDES, *words, "--workers", 0, "--json"))
+        for words in ((), ("--resample", "bicubic"))
+    )
+    assert (usual["contract"].pop("resample"), found["contract"].pop("resample")) == (
+        "bilinear, antialiased",
+        "bicubic, antialiased",
+    )
+    assert usual["contract"] == found["contract"]
+    assert all(sharp > smooth for sharp, smooth in zip(found["std"], usual["std"], strict=True))
+
+
 def test_the_usual_crop_is_the_testing_view(reslab: Command, photos: Path) -> None:
     found = document(reslab("data", "stats", photos, "--split", "val", "--workers", 0, "--json"))
     assert (found["contract"]["shorter_side"], found["contract"]["crop"], found["enlarged"]) == (256, 224, 6)
@@ -109,7 +122,7 @@ def test_the_usual_crop_is_the_testing_view(reslab: Command, photos: Path) -> No
 def test_pictures_that_are_enlarged_are_counted_aloud(reslab: Command, own: Path) -> None:
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(own / "ash" / "small.png")
     done = reslab("data", "stats", own, *SIDES, "--split", "all", "--workers", 0)
-    assert "at a shorter side of 32; 1 of them smaller than the crop, so enlarged" in done.stdout
+    assert "(bilinear, antialiased); 1 of them smaller than the crop, so enlarged" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -118,6 +131,7 @@ def test_pictures_that_are_enlarged_are_counted_aloud(reslab: Command, own: Path
         (("--crop", 64, "--shorter-side", 32), "a crop of 64 does not fit a shorter side of 32"),
         (("--crop", 0), "crop is 0: input should be greater than 0"),
         (("--workers", -1), "--workers must be 0 or more, not -1"),
+        (("--resample", "lanczos"), 'Invalid value "lanczos" for --resample'),
         (("--split", "test"), 'Invalid value "test" for --split'),
         (("--out", "stats.txt"), "--out is the file of the document and ends in .json, not stats.txt"),
     ],
@@ -136,8 +150,9 @@ def test_what_is_no_data_set_is_one_line(reslab: Command, own: Path, tmp_path: P
 
 
 def test_sides_have_no_effect_on_small_pictures(reslab: Command) -> None:
-    line = "--shorter-side and --crop are for photographs; small pictures are measured as they are"
+    line = "--shorter-side, --crop and --resample are for photographs; small pictures are measured as they are"
     assert line in one_line(reslab("data", "stats", "embedded", "--crop", 20))
+    assert line in one_line(reslab("data", "stats", "embedded", "--resample", "bicubic"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

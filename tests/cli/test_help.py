@@ -32,7 +32,7 @@ FLAGS = {
         *("--device", "--workers", "--checkpoint-every", "--dry-run", "--json", "--from", "--freeze", "--body-rate"),
         *("--force", "--activation-checkpointing", "--engine", "--compile", "--validation", "--timeout"),
         *("--scale", "--crop", "--shorter-side", "--held-out", "--decode", "--on-bad-picture", "--preprocessing"),
-        *("--mean-image", "--colour", "--colour-scale", "--area", "--progressive"),
+        *("--mean-image", "--colour", "--colour-scale", "--area", "--progressive", "--resample"),
     },
     "evaluate": {
         *("--data", "--protocol", "--split", "--precision", "--device", "--workers", "--out", "--json"),
@@ -90,10 +90,10 @@ GROUP_FLAGS = {
     },
     "data pack": {"--out", "--shorter-side", "--quality", "--shard-size", "--workers", "--json"},
     "data verify": {"--workers", "--json"},
-    "data stats": {"--split", "--out", "--shorter-side", "--crop", "--workers", "--json"},
+    "data stats": {"--split", "--out", "--shorter-side", "--crop", "--resample", "--workers", "--json"},
     "recipes show": {"--json"},
     "recipes diff": {"--json"},
-    "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--classes", "--json"},
+    "weights import": {"--out", "--preprocessing", "--shorter-side", "--crop", "--resample", "--classes", "--json"},
     "weights inspect": {"--json"},
     "weights export": {"--to", "--out", "--json"},
 }

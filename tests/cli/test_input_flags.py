@@ -96,6 +96,35 @@ def test_a_mean_image_is_named_in_the_contract_with_its_average(
     assert (contract["order"], contract["mean"][::turn]) == (order, pytest.approx(found["mean"], rel=1e-6))
 
 
+def test_a_name_stands_for_bilinear_resizing_and_a_flag_changes_it(spec_of: Callable[..., Any]) -> None:
+    assert spec_of()["contract"]["resample"] == "bilinear"
+    assert spec_of("--resample", "bicubic")["contract"]["resample"] == "bicubic"
+    both = spec_of("--resample", "bicubic", "--preprocessing", "caffe")["contract"]
+    assert (both["resample"], both["order"], both["crop"]) == ("bicubic", "BGR", 32)
+
+
+def test_a_network_trained_on_bicubic_pictures_is_tested_on_them_and_refused_as_another(
+    reslab: Command, photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = reslab("train", "--data", photos, *TINY, "--resample", "bicubic", "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    told = ("evaluate", run, "--data", photos, "--split", "val", "--workers", 0)
+    again = reslab(*told, "--json")
+    assert json.loads(again.stdout)["error"] == json.loads(done.stdout)["test_error"]
+    assert json.loads((run / "result.json").read_text())["n"] == 6
+    assert "; bicubic, antialiased" in reslab(*told).stdout
+    assert "resized     bicubic, antialiased" in reslab("weights", "inspect", run).stdout
+    line = "weights for pictures with resample bicubic, not with resample bilinear; to use them all the same, force it"
+    assert line in one_line(reslab(*told, "--preprocessing", "paper"))
+    words = ("train", "--from", run, "--data", photos, *SCALED, *TWO_STEPS, "--out", tmp_path / "tuned")
+    assert line in one_line(reslab(*words, "--resample", "bilinear"))
+    brought = json.loads(reslab(*words, "--dry-run", "--json").stdout)
+    assert brought["recipe"]["photographs"]["contract"]["resample"] == "bicubic"
+    assert not (tmp_path / "tuned").exists()
+    assert reslab(*words, "--resample", "bilinear", "--force").returncode == 0
+
+
 def test_areas_and_growing_crops_are_asked_for_and_taken_back(spec_of: Callable[..., Any], tmp_path: Path) -> None:
     assert [spec_of()[key] for key in ("area", "progressive")] == [None, None]
     toml = tmp_path / "spec.toml"
@@ -136,7 +165,8 @@ def test_an_area_or_side_that_cannot_be_is_one_line(
 
 def test_small_pictures_have_neither_areas_nor_growing_crops(reslab: Command, tmp_path: Path) -> None:
     words = ("train", "--data", "embedded", "--model", "cifar-resnet8", "--out", tmp_path / "r")
-    for flags, name in ((("--area", "off"), "area"), (("--progressive", 32, 64), "progressive")):
+    asked = ("--area", "off"), ("--progressive", 32, 64), ("--resample", "bicubic")
+    for flags, name in zip(asked, ("area", "progressive", "resample"), strict=True):
         assert f"settings of photographs ({name}) have no effect on embedded" in one_line(reslab(*words, *flags))
 
 
@@ -190,6 +220,7 @@ def test_a_network_trained_with_a_mean_image_is_tested_with_it(
         (("--colour", "off", "--colour-scale", "sqrt"), "--colour-scale has no effect with --colour off"),
         (("--colour-scale", "sqrt"), "--colour-scale has no effect without colours"),
         (("--colour", "published", "--colour-scale", "root"), 'Invalid value "root" for --colour-scale'),
+        (("--resample", "lanczos"), 'Invalid value "lanczos" for --resample'),
         (("--mean-image", "absent.safetensors"), "cannot read the mean image in absent.safetensors: No such file"),
     ],
 )

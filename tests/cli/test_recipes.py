@@ -42,6 +42,26 @@ def test_equal_recipes_and_runs(reslab: Command, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"steps": [7, 200]}
 
 
+def test_initial_weights_are_set_by_a_file_shown_and_compared(reslab: Command, tmp_path: Path) -> None:
+    rows = [line.split() for line in reslab("recipes", "show", "paper").stdout.splitlines()]
+    assert ["init.fan", '"fan_out"'] in rows
+    assert ["init.classifier", '"uniform"'] in rows
+    file = tmp_path / "caffe.toml"
+    file.write_text('[recipe.init]\nfan = "fan_in"\nclassifier = "he"\n')
+    words = ("train", "--model", "cifar-resnet8", "--width", 4, "--data", "embedded", "--spec", file)
+    small = ("--steps", 2, "--batch", 8, "--evaluate-every", 2, "--out", tmp_path / "run")
+    done = reslab(*words, *small)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(reslab("recipes", "diff", tmp_path / "run", "short", "--json").stdout)
+    assert found["init.fan"] == ["fan_in", "fan_out"]
+    assert found["init.classifier"] == ["he", "uniform"]
+    file.write_text('[recipe.init]\nfan = "fan_inn"\n')
+    refused = reslab(*words, "--out", tmp_path / "no")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "recipe.init.fan is 'fan_inn': input should be 'fan_out' or 'fan_in'" in refused.stderr
+    assert not (tmp_path / "no").exists()
+
+
 def test_an_unknown_recipe_is_one_line(reslab: Command, tmp_path: Path) -> None:
     done = reslab("recipes", "diff", "cifar-paper", "cifr-paper")
     assert (done.returncode, done.stdout) == (2, "")

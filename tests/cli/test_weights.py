@@ -96,12 +96,13 @@ def is_learnt(name: str) -> bool:
 def test_inspecting_shows_how_pictures_are_prepared(reslab: Command, files: Path) -> None:
     found = said(reslab, "inspect", files / "timm")
     assert found["preprocessing"]["contract"] == {
-        "order": "RGB", "mean": [127.5] * 3, "std": [127.5] * 3, "mean_image": None, "shorter_side": 32, "crop": 32,
+        "order": "RGB", "mean": [127.5] * 3, "std": [127.5] * 3, "mean_image": None,
+        "resample": "bicubic", "shorter_side": 32, "crop": 32,
     }  # fmt: skip
-    assert found["notes"] == ["timm resizes with bicubic interpolation, reslab with antialiased bilinear"]
+    assert (found["preprocessing"]["resample"], found["notes"]) == ("bicubic, antialiased", [])
     text = reslab("weights", "inspect", files / "timm").stdout
     assert "shorter side 32, central crop 32, RGB" in text
-    assert "timm resizes with bicubic interpolation" in text
+    assert "resized     bicubic, antialiased" in text
     small = reslab("weights", "inspect", files / "resnet8.th").stdout
     assert "32x32" in small
     assert "mean of each channel: 123.675, 116.28, 103.53" in small
@@ -117,7 +118,13 @@ def test_inspecting_knows_the_authors_layers_by_their_names(reslab: Command, tmp
 def test_a_note_about_the_pictures_is_told_when_weights_come_in(reslab: Command, files: Path, tmp_path: Path) -> None:
     done = reslab("weights", "import", "timm", files / "timm", "--out", tmp_path / "ours")
     assert done.returncode == 0
-    assert "timm resizes with bicubic interpolation" in done.stderr
+    assert "timm resizes" not in done.stderr
+    shutil.copytree(files / "timm", tmp_path / "timm")
+    said = (tmp_path / "timm" / "config.json").read_text()
+    (tmp_path / "timm" / "config.json").write_text(said.replace("bicubic", "lanczos"))
+    done = reslab("weights", "import", "timm", tmp_path / "timm", "--out", tmp_path / "a")
+    assert done.returncode == 0
+    assert "timm resizes with lanczos interpolation, reslab with antialiased bilinear" in done.stderr
     done = reslab(
         "weights", "import", "timm", files / "resnet18.pth", "--classes", files / "classes.txt", "--out", tmp_path / "b"
     )
@@ -131,6 +138,7 @@ def test_a_note_about_the_pictures_is_told_when_weights_come_in(reslab: Command,
         ((), {}),
         (("--crop", 200), {"crop": 200}),
         (("--shorter-side", 300), {"shorter_side": 300}),
+        (("--resample", "bicubic"), {"resample": "bicubic"}),
         (("--preprocessing", "paper"), {"mean": [123.68, 116.779, 103.939], "std": [1, 1, 1]}),
         (
             ("--preprocessing", "caffe", "--crop", 192, "--shorter-side", 192),
@@ -143,7 +151,7 @@ def test_what_a_user_knows_better_changes_the_contract(
     flags: tuple[object, ...], changed: dict[str, Any], reslab: Command, files: Path, tmp_path: Path
 ) -> None:
     usual = {"order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
-    usual |= {"mean_image": None, "shorter_side": 256, "crop": 224}
+    usual |= {"mean_image": None, "resample": "bilinear", "shorter_side": 256, "crop": 224}
     source = ("torchvision", files / "resnet18.pth", "--classes", files / "classes.txt")
     found = said(reslab, "import", *source, *flags, "--out", tmp_path / "ours")
     assert found["preprocessing"]["contract"] == usual | changed

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reslab.core.contract import Contract, named_contract
+from reslab.core.contract import CONTRACTS, Contract, named_contract, other_preprocessing
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment, Photographs, Start
 
@@ -22,6 +22,7 @@ def contracts(draw: st.DrawFn) -> Contract:
         "order": draw(st.sampled_from(["RGB", "BGR"])),
         "mean": draw(st.tuples(channel, channel, channel)),
         "std": draw(st.tuples(*[st.floats(1e-3, 300)] * 3)),
+        "resample": draw(st.sampled_from(["bilinear", "bicubic"])),
         "crop": crop,
         "shorter_side": crop + draw(st.integers(0, 200)),
     }
@@ -55,6 +56,20 @@ def test_the_released_networks_contract_is_the_papers_in_bgr() -> None:
     assert caffe.but({"order": "RGB", "mean": Contract().mean}) == Contract()
 
 
+def test_every_name_stands_for_bilinear_resizing_and_not_for_sides() -> None:
+    for contract in CONTRACTS.values():
+        assert contract.preparation()["resample"] == "bilinear"
+        assert contract.but({"resample": "bicubic"}).preparation()["resample"] == "bicubic"
+        assert not {"shorter_side", "crop"} & contract.preparation().keys()
+
+
+def test_weights_of_pictures_resized_otherwise_are_said_to_be() -> None:
+    cubic = Contract(resample="bicubic", crop=10, shorter_side=20)
+    assert other_preprocessing(cubic, Contract(resample="bicubic")) == []
+    (line,) = other_preprocessing(cubic, Contract())
+    assert line == "weights for pictures with resample bicubic, not with resample bilinear"
+
+
 def test_an_unknown_contract_is_refused_with_the_nearest_name() -> None:
     line = (
         r"^unknown preprocessing 'tochvision'; did you mean 'torchvision'\? \(choose from: paper, torchvision, caffe\)$"
@@ -73,6 +88,7 @@ def test_an_unknown_contract_is_refused_with_the_nearest_name() -> None:
         ({"crop": 0}, "crop is 0: input should be greater than 0"),
         ({"shorter_side": -1}, "shorter_side is -1: input should be greater than 0"),
         ({"crop": 223.5}, "crop is 223.5: input should be a valid integer"),
+        ({"resample": "lanczos"}, "resample is 'lanczos': input should be 'bilinear' or 'bicubic'"),
         ({"order": "GBR"}, "order is 'GBR': input should be 'RGB' or 'BGR'"),
         ({"mean": [1, 2]}, "mean.2 is missing"),
         ({"mean": [1, 2, 3, 4]}, "mean is .*at most 3 items"),

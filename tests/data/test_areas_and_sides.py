@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from tests.tested import PILLOWS
 
+from reslab.core.contract import Resample
 from reslab.core.errors import PictureError
 from reslab.core.experiment import Photographs
 from reslab.core.shares import shares
@@ -109,26 +111,28 @@ def naive_part(picture: Image.Image, how: Photographs, epoch: int, number: int, 
     assert how.area is not None
     draws = Draws(SEED, epoch, number)
     _, left, top, width, height, _ = part(how.area, picture.size, side, draws)
-    cut = picture.crop((left, top, left + width, top + height)).resize((side, side), Image.Resampling.BILINEAR)
+    cut = picture.crop((left, top, left + width, top + height)).resize((side, side), PILLOWS[how.contract.resample])
     return torch.from_numpy(np.array(ImageOps.mirror(cut) if mirrored(how, draws) else cut))
 
 
+@pytest.mark.parametrize("resample", PILLOWS)
 def test_a_part_is_what_its_draws_say_of_the_upright_picture(
-    drawn: Drawn, exact: Photographs, upright: Upright, photos: PhotoFolder
+    resample: Resample, drawn: Drawn, exact: Photographs, upright: Upright, photos: PhotoFolder
 ) -> None:
     for way in (area, both):
-        how, seen = way(exact), 0
+        how, seen = way(exact).but({"contract": {"resample": resample}}), 0
         for batch in drawn(photos, how):
             for crop, number in zip(batch.pixels, batch.indices.tolist(), strict=True):
                 assert torch.equal(crop, naive_part(upright(photos, number), how, seen // 15, number, len(crop)))
                 seen += 1
 
 
+@pytest.mark.parametrize("resample", PILLOWS)
 def test_a_smaller_crop_at_a_random_scale_is_of_a_smaller_picture(
-    drawn: Drawn, exact: Photographs, upright: Upright, photos: PhotoFolder
+    resample: Resample, drawn: Drawn, exact: Photographs, upright: Upright, photos: PhotoFolder
 ) -> None:
     seen = 0
-    for batch in drawn(photos, grown(exact)):
+    for batch in drawn(photos, grown(exact).but({"contract": {"resample": resample}})):
         side = batch.pixels.shape[1]
         low, high = round(34 * side / 32), round(50 * side / 32)
         for crop, number in zip(batch.pixels, batch.indices.tolist(), strict=True):
@@ -140,7 +144,7 @@ def test_a_smaller_crop_at_a_random_scale_is_of_a_smaller_picture(
 
             size = resized_to(image.size, low + draw(high - low + 1, chance.SCALE))
             left, top = draw(size[0] - side + 1, chance.COLUMN), draw(size[1] - side + 1, chance.ROW)
-            cut = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
+            cut = image.resize(size, PILLOWS[resample]).crop((left, top, left + side, top + side))
             expected = ImageOps.mirror(cut) if draw(2, chance.MIRROR) else cut
             assert torch.equal(crop, torch.from_numpy(np.array(expected)))
             seen += 1

@@ -7,14 +7,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from tests.tested import centre_views
+from PIL import Image, ImageOps
+from tests.tested import PILLOWS, centre_views
 
+from reslab.core.contract import Resample
 from reslab.core.experiment import Photographs
 from reslab.data import chance, photographs
 from reslab.data.loader import CropBatch, training_crops
-from reslab.data.photographs import Incident, PhotoFolder
+from reslab.data.photographs import Incident, PhotoFolder, TrainingCrops, central
 from reslab.data.source import PictureFolder
+from reslab.data.windows import Draws, mirrored, window
 from reslab.transforms.photographs import Crop, Pixels, cut_whole, resized_to
 
 CALM = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -85,15 +87,35 @@ def test_crops_reach_every_scale_and_every_corner(
 ) -> None:
     windows: list[Crop] = []
 
-    def noted(picture: Pixels, crop: Crop) -> Pixels:
+    def noted(picture: Pixels, crop: Crop, resample: Resample) -> Pixels:
         windows.append(crop)
-        return cut_whole(picture, crop)
+        return cut_whole(picture, crop, resample)
 
     monkeypatch.setattr(photographs, "cut_whole", noted)
     drawn(photos, exact.but({"scale": [SIDE, SIDE + 2]}), steps=200)
     assert {min(window.resized) for window in windows} == {SIDE, SIDE + 1, SIDE + 2}
     slack = {(min(w.resized) - SIDE, w.left if w.resized[0] < w.resized[1] else w.top) for w in windows}
     assert slack == {(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)}
+
+
+@pytest.mark.parametrize("resample", PILLOWS)
+def test_a_fast_crop_is_one_resize_of_its_box_by_pillow(
+    resample: Resample, exact: Photographs, upright: Upright, own: Path
+) -> None:
+    """PNG is never decoded smaller."""
+    photos = PictureFolder(own).read("all")
+    how = exact.but({"decode": "fast", "contract": {"resample": resample}})
+    work = TrainingCrops(photos, how, 1, SEED)
+    for number in range(12):
+        image, draws = upright(photos, number), Draws(SEED, 2, number)
+        crop = window(how, image.size, SIDE, draws)
+        assert isinstance(crop, Crop)
+        x, y = image.width / crop.resized[0], image.height / crop.resized[1]
+        box = (crop.left * x, crop.top * y, (crop.left + SIDE) * x, (crop.top + SIDE) * y)
+        box = (*box[:2], min(box[2], image.width), min(box[3], image.height))
+        expected = image.resize((SIDE, SIDE), PILLOWS[resample], box=box)
+        wanted = np.asarray(ImageOps.mirror(expected) if mirrored(how, draws) else expected)
+        assert np.array_equal(work.crop(2, number, SIDE, []), wanted)
 
 
 def test_another_seed_gives_other_batches(drawn: Drawn, digests: Digests, photos: PhotoFolder) -> None:
@@ -111,19 +133,22 @@ def test_a_single_draw_is_the_one_that_arrays_give(bound: int, seed: int, stream
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("resample", PILLOWS)
 def test_centre_crops_are_those_of_pillow_in_order_each_once(
-    upright: Upright, exact: Photographs, workers: int, photos: PhotoFolder
+    resample: Resample, upright: Upright, exact: Photographs, workers: int, photos: PhotoFolder
 ) -> None:
-    batches = list(centre_views(photos, exact.contract, 4, workers))
+    contract = exact.contract.but({"resample": resample})
+    batches = list(centre_views(photos, contract, 4, workers))
     assert [len(batch.indices) for batch in batches] == [4, 4, 4, 3]
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(15))
     assert photos.labels.tolist() == [number // 5 for number in range(15)]
     for number, crop in enumerate(torch.cat([batch.pixels for batch in batches])):
         image = upright(photos, number)
-        resized = image.resize(resized_to(image.size, 36), Image.Resampling.BILINEAR)
+        resized = image.resize(resized_to(image.size, 36), PILLOWS[resample])
         left, top = (round((side - SIDE) / 2) for side in resized.size)
         expected = resized.crop((left, top, left + SIDE, top + SIDE))
         assert torch.equal(crop, torch.from_numpy(np.array(expected))), number
+        assert np.array_equal(central(*photos.open(number), contract), np.array(expected))
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(15, [15]), (64, [15]), (1, [1] * 15)])

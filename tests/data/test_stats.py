@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
+from tests.tested import PILLOWS
 
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, Resample
 from reslab.core.errors import DataError, PictureError
 from reslab.core.statistics import Statistics
 from reslab.data import stats
@@ -33,20 +34,20 @@ FORM = Contract(shorter_side=36, crop=32)
 Upright = Callable[[PhotoFolder, int], Image.Image]
 
 
-def by_pillow(photos: PhotoFolder, upright: Upright) -> NDArray[np.float64]:
+def by_pillow(photos: PhotoFolder, upright: Upright, resample: Resample = "bilinear") -> NDArray[np.float64]:
     """The central crops, one after the other: (N, 32, 32, 3)."""
     crops = []
     for number in range(len(photos)):
         image = upright(photos, number)
-        image = image.resize(resized_to(image.size, 36), Image.Resampling.BILINEAR)
+        image = image.resize(resized_to(image.size, 36), PILLOWS[resample])
         left, top = (round((side - 32) / 2) for side in image.size)
         crops.append(np.asarray(image.crop((left, top, left + 32, top + 32)), np.float64))
     return np.stack(crops)
 
 
-def measured(photos: PhotoFolder, workers: int = 0) -> tuple[Statistics, MeanImage]:
-    sums = photograph_sums(photos, FORM, workers)
-    return statistics(photos, sums, FORM, None), mean_image(sums)
+def measured(photos: PhotoFolder, workers: int = 0, form: Contract = FORM) -> tuple[Statistics, MeanImage]:
+    sums = photograph_sums(photos, form, workers)
+    return statistics(photos, sums, form, None), mean_image(sums)
 
 
 @pytest.fixture
@@ -55,9 +56,14 @@ def in_threes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stats, "CHUNK", 3)
 
 
-def test_photographs_have_the_statistics_that_numpy_finds(photos: PhotoFolder, upright: Upright) -> None:
-    found, image = measured(photos)
-    crops = by_pillow(photos, upright)
+@pytest.mark.parametrize("resample", PILLOWS)
+def test_photographs_have_the_statistics_that_numpy_finds(
+    resample: Resample, photos: PhotoFolder, upright: Upright
+) -> None:
+    found, image = measured(photos, form=FORM.but({"resample": resample}))
+    crops = by_pillow(photos, upright, resample)
+    assert found.contract is not None
+    assert found.contract.resample == f"{resample}, antialiased"
     flat = crops.reshape(-1, 3)
     assert (found.pictures, found.pixels, found.enlarged) == (15, 15 * 32 * 32, 0)
     assert found.mean == pytest.approx(flat.mean(0).tolist(), rel=1e-13)

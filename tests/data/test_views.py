@@ -12,8 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.tested import PILLOWS
 from torch import Tensor
 
+from reslab.core.contract import Resample
 from reslab.core.errors import PictureError
 from reslab.core.protocol import PLACES, Protocol
 from reslab.data import views
@@ -51,9 +53,9 @@ def gathered(batches: Iterable[ViewBatch]) -> Found:
     return found
 
 
-def by_pillow(image: Image.Image, shorter: int, of: Protocol) -> list[Tensor]:
+def by_pillow(image: Image.Image, shorter: int, of: Protocol, resample: Resample = "bilinear") -> list[Tensor]:
     """The views of one picture at one shorter side."""
-    resized = image.resize(resized_to(image.size, shorter), Image.Resampling.BILINEAR)
+    resized = image.resize(resized_to(image.size, shorter), PILLOWS[resample])
     made = [resized]
     if not of.dense:
         places = [(crop.left, crop.top) for crop in crops_at(resized.size, of.crop, of.places)]
@@ -61,9 +63,11 @@ def by_pillow(image: Image.Image, shorter: int, of: Protocol) -> list[Tensor]:
     return [torch.from_numpy(np.array(one).reshape(one.height, one.width, -1)) for one in made]
 
 
-def expected(photos: PhotoFolder, which: range, of: Protocol, upright: Upright) -> Found:
+def expected(
+    photos: PhotoFolder, which: range, of: Protocol, upright: Upright, resample: Resample = "bilinear"
+) -> Found:
     return {
-        (number, group): by_pillow(upright(photos, number), shorter, of)
+        (number, group): by_pillow(upright(photos, number), shorter, of, resample)
         for number in which
         for group, shorter in enumerate(of.shorter_sides)
     }
@@ -85,6 +89,17 @@ def test_views_of_photographs_are_those_of_pillow_bit_for_bit(
     found = gathered(photo_views(photos, of, range(15), batch=batch, workers=workers))
     require_same(found, expected(photos, range(15), of, upright))
     assert {len(each) for each in found.values()} == {of.views // (2 if of.mirror else 1)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("of", [TEN, TWO_SCALES, DENSE], ids=["ten", "two scales", "dense"])
+def test_bicubic_views_are_those_of_pillow_bit_for_bit(
+    of: Protocol, workers: int, photos: PhotoFolder, upright: Upright
+) -> None:
+    found = gathered(photo_views(photos, of, range(15), batch=4, resample="bicubic", workers=workers))
+    require_same(found, expected(photos, range(15), of, upright, "bicubic"))
+    others = expected(photos, range(15), of, upright)
+    assert not any(torch.equal(found[key][0], others[key][0]) for key in found)
 
 
 def test_crops_come_view_by_view_in_full_batches(photos: PhotoFolder) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tested import PILLOWS
 
 from reslab.core.colour import Colour
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, Resample
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Optimizer, Photographs, Progressive, RandomArea, Recipe
 from reslab.data.pack import pack
@@ -43,13 +44,15 @@ def opened(place: Path) -> PhotoFolder:
     return found
 
 
-def possible(path: Path, scale: tuple[int, int]) -> dict[bytes, tuple[int, int, int, bool]]:
+def possible(
+    path: Path, scale: tuple[int, int], resample: Resample = "bilinear"
+) -> dict[bytes, tuple[int, int, int, bool]]:
     """Every crop that section 3.4 allows, by its pixels: the shorter side, left, top, and whether it is mirrored."""
     picture = Image.open(path).convert("RGB")
     found = {}
     for shorter in range(scale[0], scale[1] + 1):
         width, height = (shorter * side // min(picture.size) for side in picture.size)
-        resized = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+        resized = np.asarray(picture.resize((width, height), PILLOWS[resample]))
         for left in range(width - SIDE + 1):
             for top in range(height - SIDE + 1):
                 crop = resized[top : top + SIDE, left : left + SIDE]
@@ -72,6 +75,21 @@ def test_a_sample_is_any_crop_of_the_whole_resized_picture_and_every_draw_varies
     assert {place[3] for place in seen} == {False, True}
     for axis in (1, 2):
         assert {place[axis] for place in seen} == {place[axis] for place in known.values()}
+
+
+@pytest.mark.parametrize("resample", PILLOWS)
+def test_samples_are_resized_by_the_recipe_s_filter(resample: Resample, trees: Path) -> None:
+    photos = opened(trees)
+    settings = Photographs(contract=PLAIN.but({"resample": resample}), scale=(33, 33))
+    known = possible(trees / photos.index.path(3), (33, 33), resample)
+    samples, parts = (PhotoSamples(photos, how) for how in (settings, settings.but({"area": {"share": [1, 1]}})))
+    for _ in range(10):
+        assert samples[3][0].permute(1, 2, 0).numpy().astype(np.uint8).tobytes() in known
+    picture = Image.open(trees / photos.index.path(0)).convert("RGB")
+    assert 3 / 4 <= picture.width / picture.height <= 4 / 3
+    whole = np.asarray(picture.resize((SIDE, SIDE), PILLOWS[resample]))
+    found = [parts[0][0].permute(1, 2, 0).numpy() for _ in range(6)]
+    assert any(np.array_equal(one, each) for one in found for each in (whole, whole[:, ::-1]))
 
 
 def test_without_a_flip_no_sample_is_mirrored(trees: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reslab.core.errors import SpecError
+from reslab.core.experiment import Init
 from reslab.models import named
 from reslab.models.architecture import Architecture
 from reslab.models.blocks import BasicBlock, Bottleneck
@@ -182,6 +184,13 @@ def test_features_are_what_the_network_passes_on() -> None:
             net.fc(maps["layer3"].mean(dim=(2, 3))), net(x), rtol=1e-5, atol=1e-6
         )
     assert list(maps) == ["layer1", "layer2", "layer3"]
+
+
+def test_a_new_head_is_drawn_by_the_rule_that_is_asked_for() -> None:
+    net = cifar_resnet(8).replace_head(5_000, torch.Generator().manual_seed(5), Init(classifier="he"))
+    drawn = torch.empty(5_000, 64).normal_(0, math.sqrt(2 / 64), generator=torch.Generator().manual_seed(5))
+    assert torch.equal(net.fc.weight, drawn)
+    assert net.fc.bias.count_nonzero() == 0
 
 
 def test_a_new_head_changes_the_outputs_and_nothing_else() -> None:

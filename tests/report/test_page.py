@@ -245,6 +245,7 @@ def test_the_ledger_shows_what_touches_the_runs(make_run: Maker) -> None:
         ({"scale": [300, 400]}, {"mean", "preparation"}),
         ({"area": {}, "scale": [300, 400]}, {"mean", "random area"}),
         ({"progressive": {"sides": [128, 224]}}, {"mean", "progressive sides"}),
+        ({"contract": {"resample": "bicubic"}}, {"mean"}),
     ],
 )
 def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: set[str]) -> None:
@@ -253,6 +254,24 @@ def test_the_ledger_follows_colours_and_means(changes: dict[str, Any], topics: s
     found = {line.topic for line in deviations([experiment])}
     assert found & {"mean", "colour", "preparation", "random area", "progressive sides"} == topics
     assert ("colour's strength" in found) == (photographs.colour is not None)
+    bicubic = photographs.contract.resample == "bicubic"
+    assert found & {"interpolation", "bicubic interpolation"} == {
+        "bicubic interpolation" if bicubic else "interpolation"
+    }
+
+
+@pytest.mark.parametrize("data", ["cifar10", "folder"])
+def test_the_ledger_says_how_initial_weights_were_drawn_and_resizing_of_photographs_alone(data: Any) -> None:
+    recipe = Recipe(photographs=Photographs() if data == "folder" else None)
+    experiment = Experiment(model=ModelSpec(name="cifar-resnet8"), data=data, recipe=recipe)
+    initial = "initial weights", "classifier's initial weights"
+    usual = {line.topic for line in deviations([experiment])}
+    assert {topic for topic in usual if topic.startswith(initial)} == set(initial)
+    assert ("interpolation" in usual) == (data == "folder")
+    changed = experiment.but({"recipe": {"init": {"fan": "fan_in", "classifier": "he"}}})
+    topics = {line.topic for line in deviations([changed])}
+    others = {"initial weights by fan_in", "classifier's initial weights by He et al. 2015"}
+    assert (topics - usual, usual - topics) == (others, set(initial))
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.tested import PILLOWS
 
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, Resample
 from reslab.core.protocol import PLACES, Places
 from reslab.transforms import photographs
 from reslab.transforms.photographs import Crop, Pixels, Size, centre_crop, crops_at, cut, cut_all, cut_whole, resized_to
@@ -152,16 +153,18 @@ def cuts(draw: st.DrawFn) -> tuple[Pixels, list[Crop]]:
 
 
 @CALM
-@given(cuts())
-def test_crops_cut_together_are_those_cut_alone_and_those_of_pillow(case: tuple[Pixels, list[Crop]]) -> None:
+@given(cuts(), st.sampled_from(list(PILLOWS)))
+def test_crops_cut_together_are_those_cut_alone_and_those_of_pillow(
+    case: tuple[Pixels, list[Crop]], resample: Resample
+) -> None:
     picture, crops = case
-    image = Image.fromarray(picture).resize(crops[0].resized, Image.Resampling.BILINEAR)
-    found = cut_all(picture, crops)
+    image = Image.fromarray(picture).resize(crops[0].resized, PILLOWS[resample])
+    found = cut_all(picture, crops, resample)
     assert len(found) == len(crops)
     for taken, crop, box in zip(found, crops, boxes(crops), strict=True):
         assert taken.dtype == np.uint8
         assert np.array_equal(taken, np.asarray(image.crop(box)))
-        assert np.array_equal(taken, cut_whole(picture, crop))
+        assert np.array_equal(taken, cut_whole(picture, crop, resample))
 
 
 def test_a_picture_is_resized_once_for_all_of_its_crops(resizes: list[Size]) -> None:
@@ -170,23 +173,25 @@ def test_a_picture_is_resized_once_for_all_of_its_crops(resizes: list[Size]) -> 
     assert resizes == [(60, 45)]
 
 
+@pytest.mark.parametrize("resample", PILLOWS)
 def test_of_an_extremely_long_picture_only_the_crops_are_made(
-    resizes: list[Size], monkeypatch: pytest.MonkeyPatch
+    resample: Resample, resizes: list[Size], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(photographs, "LARGEST_RESIZED", 400 * 20 - 1)
     picture, crops = noise((800, 40)), crops_at((400, 20), 16, "corners+center")
-    found = cut_all(picture, crops)
+    found = cut_all(picture, crops, resample)
     assert resizes == [(16, 16)] * 5
     for taken, crop in zip(found, crops, strict=True):
-        assert np.array_equal(taken, cut(picture, crop))
+        assert np.array_equal(taken, cut(picture, crop, resample))
 
 
 @pytest.mark.parametrize("shape", [(7, 11), (7, 11, 3)])
 @pytest.mark.parametrize("size", [(22, 14), (11, 7), (3, 5)])
-def test_a_resize_is_pillows_for_grey_and_for_colour(shape: tuple[int, ...], size: Size) -> None:
+@pytest.mark.parametrize("resample", PILLOWS)
+def test_a_resize_is_pillows_for_grey_and_for_colour(resample: Resample, shape: tuple[int, ...], size: Size) -> None:
     picture = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    found = photographs.resize(picture, size)
+    found = photographs.resize(picture, size, resample)
     assert found.shape == (size[1], size[0], *shape[2:])
-    assert np.array_equal(found, np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)))
+    assert np.array_equal(found, np.asarray(Image.fromarray(picture).resize(size, PILLOWS[resample])))
     if size == (11, 7):
         assert np.array_equal(found, picture)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.tested import PILLOWS
 
+from reslab.core.contract import Resample
 from reslab.transforms.photographs import Pixels, Size
 from reslab.transforms.regions import Region, central_region, cut_region, extent
 
@@ -92,15 +94,15 @@ def test_a_central_region_lies_inside_in_the_middle_and_touches_two_borders(size
 
 
 @CALM
-@given(regions(), st.integers(0, 99))
-def test_of_a_whole_picture_a_region_is_cut_out_and_then_resized(region: Region, seed: int) -> None:
+@given(regions(), st.integers(0, 99), st.sampled_from(list(PILLOWS)))
+def test_of_a_whole_picture_a_region_is_cut_out_and_then_resized(region: Region, seed: int, resample: Resample) -> None:
     picture = noise(region.size, seed)
     before = picture.copy()
     _, left, top, width, height, side = region
     cut = Image.fromarray(picture).crop((left, top, left + width, top + height))
-    found = cut_region(picture, region)
+    found = cut_region(picture, region, resample)
     assert (found.dtype, found.shape) == (np.uint8, (side, side, 3))
-    assert np.array_equal(found, np.asarray(cut.resize((side, side), Image.Resampling.BILINEAR)))
+    assert np.array_equal(found, np.asarray(cut.resize((side, side), PILLOWS[resample])))
     assert np.array_equal(picture, before)
 
 

@@ -80,10 +80,22 @@ def test_what_a_config_leaves_out_is_timms_default(folder: Path) -> None:
     assert found.notes == ()
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "nearest", "random"])
+def test_bicubic_interpolation_becomes_the_contract_s(folder: Path) -> None:
+    say(folder, interpolation="bicubic")
+    found = from_timm(folder)
+    assert isinstance(found.form, Contract)
+    assert (found.form.resample, found.notes) == ("bicubic", ())
+    assert timm_config(NET, found.form, ())["pretrained_cfg"]["interpolation"] == "bicubic"
+    assert timm_config(NET, Contract(), ())["pretrained_cfg"]["interpolation"] == "bilinear"
+
+
+@pytest.mark.parametrize("interpolation", ["lanczos", "nearest", "random"])
 def test_another_interpolation_is_noted(interpolation: str, folder: Path) -> None:
     say(folder, interpolation=interpolation)
-    (note,) = from_timm(folder).notes
+    found = from_timm(folder)
+    assert isinstance(found.form, Contract)
+    assert found.form.resample == "bilinear"
+    (note,) = found.notes
     assert note == f"timm resizes with {interpolation} interpolation, reslab with antialiased bilinear"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reslab.core.colour import Colour, ColourScale
-from reslab.core.contract import named_contract
+from reslab.core.contract import Resample, named_contract
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Decode, OnBadPicture, Pool, Precision, ShortcutKind, Stage, StrideOn
 from reslab.core.statistics import read_statistics
@@ -88,11 +88,13 @@ class PhotoFlags:
             grow; or off.
         crop: pixels a side of what the network sees.
         shorter_side: the shorter side in testing.
+        resample: how pictures are resized, in training and testing; always antialiased.
         held_out: the share of each class that is kept for testing, where the folder has no val/.
         decode: of training pictures; fast decodes a large JPEG at a half, quarter or eighth. Testing is always exact.
         on_bad_picture: in training: stop, or replace by another, counted and listed in the run. Testing always stops,
             the tests on the way too.
-        preprocessing: paper, torchvision or caffe: mean, scale and order of channels; by default that of the weights.
+        preprocessing: paper, torchvision or caffe: mean, scale and order of channels, all of them resized bilinearly;
+            by default that of the weights.
         mean_image: a FILE.safetensors of `reslab data stats`: subtracted from each crop instead of the mean.
         colour: AlexNet's colour augmentation: off; published, along ImageNet's colours; or along those in a FILE.json
             of `reslab data stats`.
@@ -104,6 +106,7 @@ class PhotoFlags:
     progressive: list[str] | None = None
     crop: int | None = None
     shorter_side: int | None = None
+    resample: Resample | None = None
     held_out: float | None = None
     decode: Decode | None = None
     on_bad_picture: OnBadPicture | None = None
@@ -126,7 +129,7 @@ class PhotoFlags:
             settings["progressive"] = _pair("progressive", self.progressive, "sides", int)
         named = settings.pop("preprocessing", None)
         contract = {} if named is None else named_contract(named).preparation()
-        contract |= {key: settings.pop(key) for key in ("crop", "shorter_side") if key in settings}
+        contract |= {key: settings.pop(key) for key in ("crop", "shorter_side", "resample") if key in settings}
         return {**settings, **({"contract": contract} if contract else {})}
 
     def _colour(self) -> dict[str, Any]:

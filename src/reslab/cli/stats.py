@@ -2,18 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import Progress
 
 from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.core.contract import Contract, Resample
 from reslab.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from reslab.core.contract import Contract
     from reslab.core.statistics import Statistics
-    from reslab.data.source import Dataset
+    from reslab.data.source import Dataset, Source
     from reslab.data.stats import Sums
 
 DOCUMENT, IMAGE = ".json", ".safetensors"
@@ -27,6 +27,7 @@ def stats(
     out: Path | None = None,
     shorter_side: int | None = None,
     crop: int | None = None,
+    resample: Resample | None = None,
     workers: int | None = None,
     json: bool = False,
 ) -> int:
@@ -41,6 +42,7 @@ def stats(
         out: a file FILE.json for the document; the mean image is kept beside it as FILE.safetensors.
         shorter_side: that photographs are resized to; by default 256.
         crop: pixels a side of the central crop; by default 224.
+        resample: how photographs are resized, always antialiased; by default bilinear.
         workers: processes that decode; by default one a core.
         json: print one JSON document.
     """
@@ -56,7 +58,8 @@ def stats(
             raise SpecError(f"--out is the file of the document and ends in {DOCUMENT}, not {out}")
         require_writable(out.parent)
     source = find_data(path)
-    contract = _contract(source.name == "folder", shorter_side, crop)
+    asked = {"shorter_side": shorter_side, "crop": crop, "resample": resample}
+    contract = _contract({key: value for key, value in asked.items() if value is not None}, source)
     pictures = source.read(split, Reading())
     begun = time.monotonic()
     sums = _summed(pictures, contract, workers)
@@ -72,18 +75,16 @@ def stats(
     return 0
 
 
-def _contract(photographs: bool, shorter_side: int | None, crop: int | None) -> "Contract | None":  # noqa: FBT001
-    from reslab.core.contract import Contract
-
-    sides = {key: side for key, side in (("shorter_side", shorter_side), ("crop", crop)) if side is not None}
-    if photographs:
-        return Contract.parse(sides, "the flags")
-    if sides:
-        raise SpecError("--shorter-side and --crop are for photographs; small pictures are measured as they are")
+def _contract(asked: dict[str, Any], source: "Source") -> Contract | None:
+    if source.name == "folder":
+        return Contract.parse(asked, "the flags")
+    if asked:
+        flags = "--shorter-side, --crop and --resample"
+        raise SpecError(f"{flags} are for photographs; small pictures are measured as they are")
     return None
 
 
-def _summed(pictures: "Dataset", contract: "Contract | None", workers: int | None) -> "Sums":
+def _summed(pictures: "Dataset", contract: Contract | None, workers: int | None) -> "Sums":
     from reslab.data.pictures import Pictures
     from reslab.data.stats import photograph_sums, small_sums
     from reslab.experiments.session import cores
@@ -120,6 +121,7 @@ def _print(found: "Statistics", out: Path | None, seconds: float) -> None:
     crops = "pictures as they are"
     if prepared is not None:
         crops = f"central crops of {prepared.crop}x{prepared.crop} at a shorter side of {prepared.shorter_side}"
+        crops += f" ({prepared.resample})"
     smaller = f"; {found.enlarged:,} of them smaller than the crop, so enlarged" if found.enlarged else ""
     eigenvalues = ", ".join(f"{value:.6f}" for value in found.eigenvalues)
     stdout().print(

@@ -5,7 +5,7 @@ from typing import Any
 
 from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.cli.progress import progress
-from reslab.core.contract import named_contract
+from reslab.core.contract import Resample, named_contract
 from reslab.core.errors import DataError
 from reslab.core.imagenet import title_of
 from reslab.core.text import few, printable
@@ -24,6 +24,7 @@ def import_(
     preprocessing: str | None = None,
     shorter_side: int | None = None,
     crop: int | None = None,
+    resample: Resample | None = None,
     classes: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -39,13 +40,14 @@ def import_(
         preprocessing: paper, torchvision or caffe, where it is not the library's usual one.
         shorter_side: in testing, before the central crop.
         crop: pixels a side of what the network sees.
+        resample: how its pictures are resized, always antialiased.
         classes: a text file with a name a line, where the weights do not name them.
         json: print one JSON document.
     """
     from reslab.experiments.importing import Known, describe_weights, import_weights
 
     contract = None if preprocessing is None else named_contract(preprocessing)
-    known = Known(contract, shorter_side, crop, None if classes is None else _names(classes))
+    known = Known(contract, shorter_side, crop, resample, None if classes is None else _names(classes))
     kept = import_weights(library, file, out, known, progress().warned)
     _print(describe_weights(kept), as_json=json)
     say(f"kept in {printable(str(out))}")
@@ -132,6 +134,7 @@ def _prepared(preprocessing: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     return [
         ("pictures", f"shorter side {contract['shorter_side']}, central crop {contract['crop']}, {contract['order']}"),
+        ("resized", preprocessing["resample"]),
         ("subtracted", ("a mean image, on average " if contract["mean_image"] else "") + _value(contract["mean"])),
         ("divided by", _value(contract["std"])),
     ]

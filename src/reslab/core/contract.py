@@ -10,6 +10,7 @@ from reslab.core.spec import Digest, Spec
 Positive = Annotated[int, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=2**14)]  # pixels; ours: a view of that size takes 3 GB
 Channels = tuple[float, float, float]
+Resample = Literal["bilinear", "bicubic"]  # Pillow's filters, which widen where a picture shrinks: antialiased
 DIGITS: Final = 12  # of a digest: enough to tell files apart
 
 
@@ -17,14 +18,16 @@ class Contract(Spec):
     """How a photograph becomes a network's input in testing.
 
     The picture is decoded whole and put upright as its EXIF orientation says, its shorter side is resized to
-    ``shorter_side`` (antialiased bilinear), the central ``crop`` is taken, ``mean`` is subtracted and ``std`` divides.
-    Where there is a mean image, it is subtracted instead from what has its size: in training, every crop.
+    ``shorter_side`` by ``resample`` (antialiased), the central ``crop`` is taken, ``mean`` is subtracted and ``std``
+    divides. Where there is a mean image, it is subtracted instead from what has its size: in training, every crop.
+    Training resizes by the same ``resample``.
     """
 
     order: Literal["RGB", "BGR"] = "RGB"
     mean: Channels = (123.68, 116.779, 103.939)  # of ImageNet's training pixels in [0, 255], in this order of channels
     std: Channels = (1.0, 1.0, 1.0)  # section 3.4 subtracts the mean and divides by nothing
     mean_image: Digest | None = None  # sha256 of its float32 pixels, RGB; ``mean`` is then its average
+    resample: Resample = "bilinear"  # section 3.4 does not say; fb.resnet.torch bicubic, torchvision bilinear
     shorter_side: Side = 256  # the authors' release: 256 for a crop of 224
     crop: Side = 224  # section 3.4
 
@@ -37,8 +40,13 @@ class Contract(Spec):
         return self
 
     def preparation(self) -> dict[str, Any]:
-        """What a name stands for: mean, scale and order of channels; sides and crops are settings of their own."""
-        return self.model_dump(mode="json", include={"order", "mean", "std", "mean_image"})
+        """What a name stands for: mean, scale and order of channels, resampling; sides and crops are settings apart."""
+        return self.model_dump(mode="json", include={"order", "mean", "std", "mean_image", "resample"})
+
+    @property
+    def resampling(self) -> str:
+        """How pictures are resized, in words."""
+        return f"{self.resample}, antialiased"
 
 
 CONTRACTS: Final[dict[str, Contract]] = {

@@ -15,6 +15,8 @@ ShortcutKind = Literal["none", "A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
 Pool = Literal["pad1", "caffe"]
 Precision = Literal["auto", "fp32", "bf16"]
+Fan = Literal["fan_out", "fan_in"]
+Head = Literal["uniform", "he"]
 Decay = Literal["conv_fc_weights", "all"]
 DataName = Literal["embedded", "cifar10", "cifar100", "folder"]
 Decode = Literal["exact", "fast"]
@@ -92,6 +94,18 @@ class Schedule(Spec):
         if bool(self.drops) + self.cosine + (self.plateau is not None) > 1:
             raise SpecError("schedule: drops, cosine and plateau exclude one another; drops = [] makes room")
         return self
+
+
+class Init(Spec):
+    """Initial weights (section 3.4: as He et al. 2015): normal, with std sqrt(2 / n); what is not said is chosen here.
+
+    ``fan``: n of a convolution, k * k times its outputs (``fan_out``, their backward form) or its inputs (``fan_in``,
+    their forward form). ``classifier``: ``uniform`` within 1 / sqrt(inputs), or ``he``, normal with n its inputs.
+    Biases begin at 0.
+    """
+
+    fan: Fan = "fan_out"  # fb.resnet.torch, torchvision; Caffe's msra filler takes fan_in unless told otherwise
+    classifier: Head = "uniform"  # as fb.resnet.torch leaves it; "he" is what Caffe's msra filler would draw
 
 
 class Augmentation(Spec):
@@ -202,6 +216,7 @@ class Recipe(Spec):
     optim: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # section 3.4 has none (Szegedy et al. 2015)
+    init: Init = Init()
     augment: Augmentation = Augmentation()
     photographs: Photographs | None = None  # for folders of photographs, and only for them
     validation: Annotated[int, Field(ge=0)] = (

@@ -20,7 +20,7 @@ class Prepared(Spec):
     view: Literal["central crop"] = "central crop"
     order: Literal["RGB"] = "RGB"
     decode: Literal["exact"] = "exact"
-    resample: Literal["bilinear, antialiased"] = "bilinear, antialiased"
+    resample: Literal["bilinear, antialiased", "bicubic, antialiased"] = "bilinear, antialiased"
     exif: Literal["applied"] = "applied"
 
 

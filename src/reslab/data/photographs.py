@@ -210,13 +210,14 @@ class TrainingCrops:
         data, header = self.photos.open(number)
         enlarged += self.photos.smaller(number, header, side)
         draws, fast = Draws(self.seed, epoch, number), self.settings.decode == "fast"
+        resample = self.settings.contract.resample
         chosen = window(self.settings, header.upright, side, draws)
         if isinstance(chosen, Region):
-            crop = cut_region(decode(data, header, chosen.least if fast else None), chosen)
+            crop = cut_region(decode(data, header, chosen.least if fast else None), chosen, resample)
         elif fast:
-            crop = cut(decode(data, header, chosen.resized), chosen)
+            crop = cut(decode(data, header, chosen.resized), chosen, resample)
         else:
-            crop = cut_whole(decode(data, header), chosen)
+            crop = cut_whole(decode(data, header), chosen, resample)
         return crop[:, ::-1] if mirrored(self.settings, draws) else crop
 
     def _colours(self, epoch: int, numbers: NDArray[np.int64]) -> list[NDArray[np.float32]]:
@@ -276,4 +277,4 @@ def central(data: bytes, header: Header, contract: Contract) -> Pixels:
     Raises:
         PictureError: the picture is damaged.
     """
-    return cut_whole(decode(data, header), centre_crop(header.upright, contract))
+    return cut_whole(decode(data, header), centre_crop(header.upright, contract), contract.resample)

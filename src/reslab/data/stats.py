@@ -167,7 +167,7 @@ def statistics(pictures: PhotoFolder | Pictures, sums: Sums, contract: Contract 
     height, width = sums.image.shape[:2]
     pixels, channels, products = sums.pictures * height * width, sums.moments.channels, sums.moments.products
     spread = pixels * products - np.outer(channels, channels)  # pixels**2 times the covariance
-    prepared = None if contract is None else Prepared(shorter_side=contract.shorter_side, crop=contract.crop)
+    prepared = None if contract is None else _prepared(contract)
     covariance = spread / (pixels * WHITE) ** 2  # quotients of Python's integers are rounded once
     values, vectors = eigen(covariance.astype(np.float64))
     return Statistics(
@@ -185,6 +185,11 @@ def statistics(pictures: PhotoFolder | Pictures, sums: Sums, contract: Contract 
         eigenvectors=_matrix(vectors),
         mean_image=MeanImageFile(shape=(height, width, 3), sha256=mean_image(sums).digest, file=file),
     )
+
+
+def _prepared(contract: Contract) -> Prepared:
+    sides = {"shorter_side": contract.shorter_side, "crop": contract.crop}
+    return Prepared.parse({**sides, "resample": contract.resampling})
 
 
 def eigen(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reslab.core.contract import Resample
 from reslab.core.errors import PictureError
 from reslab.core.listening import unheard
 from reslab.core.protocol import PLACES, Protocol
@@ -36,10 +37,12 @@ class ViewBatch(NamedTuple):
 
 
 class _PhotoViews:
-    """Work on photographs, from task to task ``batch`` pictures of ``which``."""
+    """Work on photographs, from task to task ``batch`` pictures of ``which``, resized by ``resample``."""
 
-    def __init__(self, photos: PhotoFolder, protocol: Protocol, which: range, batch: int) -> None:
-        self.photos, self.protocol, self.which, self.batch = photos, protocol, which, batch
+    def __init__(
+        self, photos: PhotoFolder, protocol: Protocol, which: range, batch: int, resample: Resample = "bilinear"
+    ) -> None:
+        self.photos, self.protocol, self.which, self.batch, self.resample = photos, protocol, which, batch, resample
 
     @property
     def tasks(self) -> Sequence[int]:
@@ -90,7 +93,7 @@ class CropViews(_PhotoViews):
             taken: list[Pixels] = []
             for shorter in self.protocol.shorter_sides:
                 found = crops_at(resized_to(header.upright, shorter), self.protocol.crop, self.protocol.places)
-                taken += cut_all(picture, found)
+                taken += cut_all(picture, found, self.resample)
             crops[place] = taken
 
         return self.read(task, at, use)
@@ -99,8 +102,8 @@ class CropViews(_PhotoViews):
 class WholeViews(_PhotoViews):
     """Work: one picture at each shorter side, one after the other in the buffer; returns their sizes."""
 
-    def __init__(self, photos: PhotoFolder, protocol: Protocol, which: range) -> None:
-        super().__init__(photos, protocol, which, 1)
+    def __init__(self, photos: PhotoFolder, protocol: Protocol, which: range, resample: Resample = "bilinear") -> None:
+        super().__init__(photos, protocol, which, 1, resample)
 
     @property
     def room(self) -> int:
@@ -118,7 +121,7 @@ class WholeViews(_PhotoViews):
                 if width * height > LARGEST_VIEW:
                     raise PictureError(f"is {width}x{height} pixels in dense testing, more than {LARGEST_VIEW:,}")
                 stop = start + width * height * 3
-                out[start:stop] = resize(picture, (width, height)).reshape(-1)
+                out[start:stop] = resize(picture, (width, height), self.resample).reshape(-1)
                 start = stop
 
         enlarged = self.read(task, at, use)
@@ -131,6 +134,7 @@ def photo_views(
     which: range,
     *,
     batch: int,
+    resample: Resample = "bilinear",
     workers: int = 0,
     warn: Callable[[str], None] = unheard,
 ) -> Iterator[ViewBatch]:
@@ -141,6 +145,7 @@ def photo_views(
         protocol: which views.
         which: places in the data set.
         batch: crops in a batch at most; of whole pictures as many as have the pixels of so many crops.
+        resample: how pictures are resized, as the network's contract says.
         workers: processes that decode.
         warn: hears of workers that died or hung and were replaced.
 
@@ -149,9 +154,10 @@ def photo_views(
         WorkerError: a picture killed or hung three workers.
     """
     if protocol.dense:
-        return by_size(_whole(photos, protocol, which, workers, warn), batch * protocol.crop**2)
+        return by_size(_whole(WholeViews(photos, protocol, which, resample), workers, warn), batch * protocol.crop**2)
     of_one = CropViews(photos, protocol, which, 1).room
-    return _crops(CropViews(photos, protocol, which, max(1, min(batch, CROPS // of_one))), workers, warn)
+    pictures = max(1, min(batch, CROPS // of_one))
+    return _crops(CropViews(photos, protocol, which, pictures, resample), workers, warn)
 
 
 def _crops(work: CropViews, workers: int, warn: Callable[[str], None]) -> Iterator[ViewBatch]:
@@ -165,11 +171,9 @@ def _crops(work: CropViews, workers: int, warn: Callable[[str], None]) -> Iterat
             yield ViewBatch(pixels, torch.from_numpy(indices), view // places, enlarged if view == 0 else ())
 
 
-def _whole(
-    photos: PhotoFolder, protocol: Protocol, which: range, workers: int, warn: Callable[[str], None]
-) -> Iterator[ViewBatch]:
-    done = in_order(WholeViews(photos, protocol, which), which, workers, warn, photos.store.patience)
-    for number, ((sizes, enlarged), buffer) in zip(which, done, strict=True):
+def _whole(work: WholeViews, workers: int, warn: Callable[[str], None]) -> Iterator[ViewBatch]:
+    done = in_order(work, work.which, workers, warn, work.photos.store.patience)
+    for number, ((sizes, enlarged), buffer) in zip(work.which, done, strict=True):
         start = 0
         for group, (width, height) in enumerate(sizes):
             stop = start + width * height * 3

@@ -57,9 +57,9 @@ def fit(
     """Train ``net`` in place, as section 4.2 does for small pictures and section 3.4 for photographs.
 
     Args:
-        net: takes float32 (B, 3, H, W), returns logits (B, classes).
+        net: takes float32 (B, 3, H, W), returns logits (B, classes); its weights are taken as they are.
         pictures: the training set.
-        recipe: steps, batch, rates, augmentation; None: the paper's 64,000 steps.
+        recipe: steps, batch, rates, augmentation; ``init`` has no effect; None: the paper's 64,000 steps.
         seed: decides the order of pictures, crops and mirror images.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes that read ahead; None: one a core for photographs, none for small pictures.

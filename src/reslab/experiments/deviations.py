@@ -1,31 +1,13 @@
 """Where reslab differs from the paper, or chose where the paper is silent: one ledger, shown in every report."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.colour import Colour
 from reslab.core.experiment import Experiment, Photographs, Recipe
 from reslab.experiments.names import CLASSES, WIDTHS, architecture_of
+from reslab.experiments.open_choices import INITIAL_WEIGHTS, INTERPOLATION, Deviation
 from reslab.experiments.recipes import cifar_paper, paper
 from reslab.models.architecture import BN_EPS, Architecture
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """One difference.
-
-    Args:
-        topic: what it is about.
-        paper: what the paper says, or that it does not say.
-        ours: what is done here, and why.
-        applies: whether an experiment is touched by it.
-    """
-
-    topic: str
-    paper: str
-    ours: str
-    applies: Callable[[Experiment], bool]
 
 
 def _always(_experiment: Experiment) -> bool:
@@ -44,7 +26,7 @@ def _prepared_otherwise(experiment: Experiment) -> bool:
     settings, usual = experiment.recipe.photographs, Photographs()
     if settings is None:
         return False
-    contract = settings.contract
+    contract = settings.contract.but({"resample": usual.contract.resample})  # which has a line of its own
     if contract.mean_image is not None:  # whose average is the mean
         contract = contract.but({"mean": usual.contract.mean, "mean_image": None})
     scale = usual.scale if settings.area else settings.scale
@@ -134,12 +116,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         "eigenvalues of pixels in [0, 1], as fb.resnet.torch (--colour-scale sqrt: roots, 2.1 times as strong)",
         lambda experiment: _colours(experiment) is not None,
     ),
-    Deviation(
-        "interpolation",
-        "not said",
-        "bilinear, antialiased; training may decode a JPEG at a half, quarter or eighth first (--decode exact: never)",
-        _photographs,
-    ),
+    *INTERPOLATION,
     Deviation(
         "start",
         "all networks from scratch (section 3.4)",
@@ -237,12 +214,7 @@ LEDGER: Final[tuple[Deviation, ...]] = (
         "training pictures are set aside to validate on; the error reported is still that on the test set",
         lambda experiment: experiment.recipe.validation > 0,
     ),
-    Deviation(
-        "initial weights",
-        "as in He et al. 2015; which of its two forms, and the classifier's, is not said",
-        "normal with std sqrt(2 / fan_out); classifier uniform within 1 / sqrt(inputs)",
-        _always,
-    ),
+    *INITIAL_WEIGHTS,
     Deviation(
         "weight decay",
         "1e-4; on which parameters is not said",

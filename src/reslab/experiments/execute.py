@@ -106,7 +106,8 @@ class _Execution:
         if world.first:
             self.notices.note_passed_over(self.train, self.val)
         feed = feed_for(self.train, device, job.workers, told, self.notices, world.neighbours)
-        net = build(experiment.model, len(self.train.classes), weights_generator(experiment.seed))
+        source_of_weights, init = weights_generator(experiment.seed), experiment.recipe.init
+        net = build(experiment.model, len(self.train.classes), source_of_weights, init)
         net.checkpoint_activations(on=job.activation_checkpointing)
         if job.weights is not None and job.weights.tensors is not None:
             fill(net, job.weights)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from reslab.core.contract import CONTRACTS, Contract
+from reslab.core.contract import CONTRACTS, Contract, Resample
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.files import sha256_file
@@ -46,11 +46,12 @@ TENSORS: Final[dict[Library, Callable[[Tensors, Path], Imported]]] = {
 
 @dataclass(frozen=True)
 class Known:
-    """What a user knows better than an importer: mean, scale and order; sides; names of the classes."""
+    """What a user knows better than an importer: mean, scale and order; sides; resampling; names of the classes."""
 
     preprocessing: Contract | None = None
     shorter_side: int | None = None
     crop: int | None = None
+    resample: Resample | None = None
     classes: tuple[str, ...] | None = None
 
 
@@ -150,13 +151,15 @@ def _said(kind: str, architecture: Architecture, inputs: Inputs, classes: tuple[
 
 
 def _inputs(found: Imported, known: Known) -> Inputs:
-    sides = {key: value for key in ("shorter_side", "crop") if (value := getattr(known, key)) is not None}
+    stated = ("shorter_side", "crop", "resample")
+    how = {key: value for key in stated if (value := getattr(known, key)) is not None}
     if isinstance(found.form, CifarForm):
-        if sides or known.preprocessing:
-            raise SpecError("--preprocessing, --shorter-side and --crop are for photographs; these are small pictures")
+        if how or known.preprocessing:
+            flags = "--preprocessing, --shorter-side, --crop and --resample"
+            raise SpecError(f"{flags} are for photographs; these are small pictures")
         return SmallInputs(found.form)
     changed = known.preprocessing.preparation() if known.preprocessing else {}
-    contract = found.form.but({**changed, **sides})
+    contract = found.form.but({**changed, **how})
     smallest = blueprint(found.architecture).smallest_input
     if contract.crop < smallest:
         raise SpecError(f"a crop of {contract.crop} is too small for this network: it takes {smallest} or more")

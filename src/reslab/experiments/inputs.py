@@ -87,7 +87,8 @@ class PhotoInputs:
         """
         photos, hands, here = _photographs(pictures), min(feed.workers, len(which)), self.on(feed.device)
         crops = PHOTO_TEST_BATCHES.get(feed.device.type, PHOTO_TEST_BATCH)
-        for batch in photo_views(photos, protocol, which, batch=crops, workers=hands, warn=feed.warn):
+        how = self.settings.contract.resample
+        for batch in photo_views(photos, protocol, which, batch=crops, resample=how, workers=hands, warn=feed.warn):
             _say_enlarged(batch.enlarged, feed)
             yield from with_mirror(here.input(batch.pixels.to(feed.device)), batch, protocol)
 
@@ -111,7 +112,8 @@ class PhotoInputs:
     def contract(self) -> dict[str, Any]:
         """The contract, and how the crops of training were made."""
         settings = self.settings.model_dump(mode="json")
-        return {"form": "photographs", "resample": "bilinear, antialiased", "exif": "applied", **settings}
+        resampling = self.settings.contract.resampling
+        return {"form": "photographs", "resample": resampling, "exif": "applied", **settings}
 
     def tensors(self) -> dict[str, Tensor]:
         """The mean image, where there is one."""

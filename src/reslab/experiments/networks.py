@@ -3,26 +3,30 @@
 import numpy as np
 import torch
 
-from reslab.core.experiment import ModelSpec
+from reslab.core.experiment import Init, ModelSpec
 from reslab.data import chance
 from reslab.experiments.names import architecture_of
+from reslab.models.init import USUAL
 from reslab.models.network import ResNet
 from reslab.models.resnet import blueprint as blueprint_of
 from reslab.models.resnet import build as build_network
 
 
-def build(spec: ModelSpec, classes: int | None = None, generator: torch.Generator | None = None) -> ResNet:
+def build(
+    spec: ModelSpec, classes: int | None = None, generator: torch.Generator | None = None, init: Init = USUAL
+) -> ResNet:
     """The network that ``spec`` names, initialised.
 
     Args:
         spec: name and choices.
         classes: outputs; None: the paper's 1,000 or 10.
         generator: source of the initial weights; None: a new one with seed 0.
+        init: how they are drawn.
 
     Raises:
         SpecError: there is no such network.
     """
-    return build_network(architecture_of(spec, classes), generator)
+    return build_network(architecture_of(spec, classes), generator, init)
 
 
 def blueprint(spec: ModelSpec, classes: int | None = None) -> ResNet:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reslab.core.errors import SpecError, unknown
+from reslab.core.experiment import Init
 from reslab.models.architecture import Architecture, Kind, StrideOn
 from reslab.models.blocks import Block
-from reslab.models.init import initialise
+from reslab.models.init import USUAL, initialise
 from reslab.models.recompute import recomputed
 
 Stem = OrderedDict[str, nn.Module]
@@ -159,12 +160,13 @@ class ResNet(nn.Sequential):
             module.eval()
         return self
 
-    def replace_head(self, classes: int, generator: torch.Generator | None = None) -> Self:
+    def replace_head(self, classes: int, generator: torch.Generator | None = None, init: Init = USUAL) -> Self:
         """Put a new classifier in the place of the old one, initialised; returns the network.
 
         Args:
             classes: its outputs.
             generator: as for `resnet`.
+            init: as for `resnet`.
 
         Raises:
             SpecError: no outputs.
@@ -177,7 +179,7 @@ class ResNet(nn.Sequential):
             new = nn.Linear(old.in_features, classes)
         if not old.weight.is_meta:
             with torch.device("cpu"):
-                new = initialise(new, generator).to(old.weight.device, old.weight.dtype)
+                new = initialise(new, generator, init).to(old.weight.device, old.weight.dtype)
         self.add_module("fc", new)
         if self.architecture is not None:
             self.architecture = replace(self.architecture, classes=classes)

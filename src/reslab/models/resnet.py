@@ -28,9 +28,10 @@ from typing import Final
 import torch
 from torch import nn
 
+from reslab.core.experiment import Init
 from reslab.models.architecture import BN_EPS, Architecture, BlockKind, Kind, Pool, StrideOn, cifar, imagenet
 from reslab.models.blocks import BasicBlock, Block, Bottleneck, conv3x3, rectifier
-from reslab.models.init import initialise
+from reslab.models.init import USUAL, initialise
 from reslab.models.network import ResNet, Stem
 
 BLOCKS: Final[dict[BlockKind, type[Block]]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -53,12 +54,13 @@ def cifar_stem(width: int) -> Stem:
     return OrderedDict(conv1=conv3x3(3, width), bn1=nn.BatchNorm2d(width), relu=rectifier())
 
 
-def build(architecture: Architecture, generator: torch.Generator | None = None) -> ResNet:
+def build(architecture: Architecture, generator: torch.Generator | None = None, init: Init = USUAL) -> ResNet:
     """The network that ``architecture`` describes, initialised.
 
     Args:
         architecture: all that decides what it computes from given weights.
         generator: source of the initial weights; None: a new one with seed 0. The global one is never drawn from.
+        init: how they are drawn.
     """
     a = architecture
     with torch.device("meta"):
@@ -68,7 +70,7 @@ def build(architecture: Architecture, generator: torch.Generator | None = None) 
         if isinstance(module, nn.BatchNorm2d):
             module.eps = a.bn_eps
     net.architecture = a
-    return initialise(net, generator)
+    return initialise(net, generator, init)
 
 
 def blueprint(architecture: Architecture) -> ResNet:
@@ -87,6 +89,7 @@ def resnet(
     classes: int = 1000,
     bn_eps: float = BN_EPS,
     generator: torch.Generator | None = None,
+    init: Init = USUAL,
 ) -> ResNet:
     """A network of Table 1, initialised.
 
@@ -100,6 +103,7 @@ def resnet(
         classes: outputs.
         bn_eps: what batch normalisation adds to the variance.
         generator: source of the initial weights; None: a new one with seed 0. The global one is never drawn from.
+        init: how they are drawn, where section 3.4 leaves it open.
 
     Raises:
         SpecError: for another depth, or a number that is not positive.
@@ -107,7 +111,7 @@ def resnet(
     described = imagenet(
         depth, shortcut=shortcut, stride_on=stride_on, pool=pool, width=width, classes=classes, bn_eps=bn_eps
     )
-    return build(described, generator)
+    return build(described, generator, init)
 
 
 def cifar_resnet(
@@ -120,6 +124,7 @@ def cifar_resnet(
     classes: int = 10,
     bn_eps: float = BN_EPS,
     generator: torch.Generator | None = None,
+    init: Init = USUAL,
 ) -> ResNet:
     """A network of section 4.2 with 6n+2 weighted layers, for small pictures, initialised.
 
@@ -132,6 +137,7 @@ def cifar_resnet(
         classes: outputs.
         bn_eps: as for `resnet`.
         generator: as for `resnet`.
+        init: as for `resnet`.
 
     Raises:
         SpecError: for a depth that is not 6n+2 (9n+2), or a number that is not positive.
@@ -141,4 +147,4 @@ def cifar_resnet(
     described = cifar(
         depth, shortcut=kind, block=block, stride_on=stride_on, width=width, classes=classes, bn_eps=bn_eps
     )
-    return build(described, generator)
+    return build(described, generator, init)

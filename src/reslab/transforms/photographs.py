@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from reslab.core.contract import Contract
+from reslab.core.contract import Contract, Resample
 from reslab.core.protocol import Places
 from reslab.transforms.mean_image import MeanImage
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
+FILTERS: Final[dict[Resample, Image.Resampling]] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 LARGEST_RESIZED = 2**24  # pixels; ours: beyond 4096x4096, only the crop of a resized picture is ever made
 
 
@@ -63,40 +67,45 @@ def crops_at(resized: Size, side: int, places: Places) -> list[Crop]:
     return [*corners, centre]
 
 
-def cut_whole(picture: Pixels, crop: Crop) -> Pixels:
+def cut_whole(picture: Pixels, crop: Crop, resample: Resample = "bilinear") -> Pixels:
     """Resize the whole picture, then take the crop: what a reader of the protocol would do.
 
     Args:
         picture: uint8, (H, W, 3).
         crop: where.
+        resample: by which filter.
 
     Returns:
         uint8, (side, side, 3).
     """
-    (taken,) = cut_all(picture, [crop])
+    (taken,) = cut_all(picture, [crop], resample)
     return taken
 
 
-def cut_all(picture: Pixels, crops: Sequence[Crop]) -> list[Pixels]:
+def cut_all(picture: Pixels, crops: Sequence[Crop], resample: Resample = "bilinear") -> list[Pixels]:
     """`cut_whole` for crops of one resized form, which is made once."""
     (resized,) = {crop.resized for crop in crops}
     if resized[0] * resized[1] > LARGEST_RESIZED:
-        return [cut(picture, crop) for crop in crops]
-    whole = resize(picture, resized)
+        return [cut(picture, crop, resample) for crop in crops]
+    whole = resize(picture, resized, resample)
     return [whole[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side] for crop in crops]
 
 
-def resize(picture: Pixels, size: Size) -> Pixels:
-    """Antialiased bilinear: uint8 (H, W, 3), or (H, W) of a grey picture, at ``size`` (width, height)."""
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+def resize(picture: Pixels, size: Size, resample: Resample = "bilinear") -> Pixels:
+    """Antialiased: uint8 (H, W, 3), or (H, W) of a grey picture, at ``size`` (width, height)."""
+    return np.asarray(Image.fromarray(picture).resize(size, FILTERS[resample]))
 
 
-def cut(picture: Pixels, crop: Crop) -> Pixels:
+def cut(picture: Pixels, crop: Crop, resample: Resample = "bilinear") -> Pixels:
     """The same by one resample of just the crop; values differ by rounding alone (docs/speed.md has the measure).
+
+    Bicubic overshoots at hard edges, and Pillow clips between its two passes, of which it takes the cheaper one first:
+    a few values there differ by more.
 
     Args:
         picture: uint8, (H, W, 3), whole, of any scale.
         crop: where, in the picture's resized form.
+        resample: by which filter.
 
     Returns:
         uint8, (side, side, 3).
@@ -109,7 +118,7 @@ def cut(picture: Pixels, crop: Crop) -> Pixels:
         min(width, (crop.left + crop.side) * across),
         min(height, (crop.top + crop.side) * down),
     )
-    taken = Image.fromarray(picture).resize((crop.side, crop.side), Image.Resampling.BILINEAR, box=box)
+    taken = Image.fromarray(picture).resize((crop.side, crop.side), FILTERS[resample], box=box)
     return np.asarray(taken)
 
 

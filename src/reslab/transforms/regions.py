@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from reslab.transforms.photographs import Pixels, Size
+from reslab.core.contract import Resample
+from reslab.transforms.photographs import FILTERS, Pixels, Size
 
 
 class Region(NamedTuple):
@@ -46,12 +47,13 @@ def central_region(size: Size, aspect: tuple[float, float], side: int) -> Region
     return Region(size, (size[0] - width) // 2, (size[1] - height) // 2, width, height, side)
 
 
-def cut_region(picture: Pixels, region: Region) -> Pixels:
-    """One antialiased bilinear resample of the region; of a whole picture the same bits as torchvision's.
+def cut_region(picture: Pixels, region: Region, resample: Resample = "bilinear") -> Pixels:
+    """One antialiased resample of the region; of a whole picture the same bits as torchvision's.
 
     Args:
         picture: uint8, (H, W, 3), whole, of any scale.
         region: where, in the picture's own size.
+        resample: by which filter.
 
     Returns:
         uint8, (side, side, 3).
@@ -63,4 +65,4 @@ def cut_region(picture: Pixels, region: Region) -> Pixels:
     x, y = int(left), int(top)
     part = Image.fromarray(picture[y : math.ceil(bottom), x : math.ceil(right)])
     box = (left - x, top - y, right - x, bottom - y)
-    return np.asarray(part.resize((region.side, region.side), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(part.resize((region.side, region.side), FILTERS[resample], box=box))

@@ -3,11 +3,11 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import pydantic
 
-from reslab.core.contract import CONTRACTS, Channels, Contract
+from reslab.core.contract import CONTRACTS, Channels, Contract, Resample
 from reslab.core.errors import DataError
 from reslab.core.text import printable
 from reslab.models.architecture import Architecture
@@ -18,6 +18,7 @@ from reslab.weights.layout import fitted, identify
 PREFIXES: Final = ("tv_", "gluon_", "ssl_", "swsl_")  # of timm's older names for weights of the same networks
 CONFIG: Final = "config.json"
 WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
+RESAMPLES: Final[dict[str, Resample]] = {name: name for name in get_args(Resample)}
 DIGITS: Final = 9  # behind the point: 255 times 0.224 is then 57.12, as torchvision's contract has it
 UNSAID: Final = "there is no config.json beside it: taken are torchvision's mean and std, and a shorter side of 256"
 
@@ -70,7 +71,7 @@ def timm_config(architecture: Architecture, contract: Contract, classes: tuple[s
         "pool_size": [contract.crop // 32, contract.crop // 32],
         "crop_pct": _crop_pct(contract),
         "crop_mode": "center",
-        "interpolation": "bilinear",
+        "interpolation": contract.resample,
         "mean": [value / 255 for value in contract.mean],
         "std": [value / 255 for value in contract.std],
         "fixed_input_size": False,
@@ -116,7 +117,7 @@ def _prepared(config: Path, architecture: Architecture) -> tuple[Contract, tuple
         raise DataError(f"{config}: {first_fault(error, 'pretrained_cfg')}") from None
     notes = {
         f"timm resizes with {said.interpolation} interpolation, reslab with antialiased bilinear": (
-            said.interpolation != "bilinear"
+            said.interpolation not in RESAMPLES
         ),
         f"timm crops by the mode {said.crop_mode}, reslab takes the centre": said.crop_mode != "center",
     }
@@ -126,7 +127,9 @@ def _prepared(config: Path, architecture: Architecture) -> tuple[Contract, tuple
 def _contract(said: _Preparation) -> Contract:
     crop = said.input_size[-1]
     side = math.floor(crop / said.crop_pct)  # as timm has it
-    return Contract(mean=_scaled(said.mean), std=_scaled(said.std), crop=crop, shorter_side=side)
+    resample = RESAMPLES.get(said.interpolation, "bilinear")
+    mean, std = _scaled(said.mean), _scaled(said.std)
+    return Contract(mean=mean, std=std, resample=resample, crop=crop, shorter_side=side)
 
 
 def _crop_pct(contract: Contract) -> float:

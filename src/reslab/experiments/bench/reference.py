@@ -13,7 +13,7 @@ from reslab.data.photographs import PhotoFolder
 from reslab.data.store import FolderStore
 from reslab.experiments.bench.samples import Samples
 from reslab.transforms.colour import colours
-from reslab.transforms.photographs import resized_to
+from reslab.transforms.photographs import FILTERS, resized_to
 from reslab.transforms.regions import central_region, extent
 
 COLOURS: Final = 3
@@ -24,8 +24,9 @@ class PhotoSamples(Samples):
     """One photograph at a time, opened, decoded and resized whole (section 3.4): float32 (3, side, side).
 
     The shorter side is drawn from the recipe's range and the crop is cut at random, or a random area is cut and resized
-    where the recipe has areas; it is mirrored half the time. Then the mean is subtracted, a standard deviation divides,
-    and where the recipe has AlexNet's colours one is added. Crops that grow have their first side.
+    where the recipe has areas, by the filter of its contract; it is mirrored half the time. Then the mean is
+    subtracted, a standard deviation divides, and where the recipe has AlexNet's colours one is added. Crops that grow
+    have their first side.
 
     Args:
         photos: in files of their own.
@@ -37,6 +38,7 @@ class PhotoSamples(Samples):
         assert isinstance(photos.store, FolderStore)
         self.paths = [photos.store.root / photos.index.path(number) for number in range(len(photos))]
         self.settings, self.contract, self.side = settings, settings.contract, settings.sides[0]
+        self.filter = FILTERS[self.contract.resample]
         self.mean, self.std = (np.array(part, np.float32) for part in (self.contract.mean, self.contract.std))
         how = settings.colour
         self.along = None if how is None else colours(np.eye(COLOURS, dtype=np.float32), how)
@@ -63,7 +65,7 @@ class PhotoSamples(Samples):
         low, high = self.settings.scale_for(self.side)
         size, side = resized_to(picture.size, int(self.random.integers(low, high + 1))), self.side
         left, top = (int(self.random.integers(0, length - side + 1)) for length in size)
-        return picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
+        return picture.resize(size, self.filter).crop((left, top, left + side, top + side))
 
     def _part(self, picture: Image.Image, area: RandomArea) -> Image.Image:
         for _ in range(TRIES):
@@ -78,4 +80,4 @@ class PhotoSamples(Samples):
         return self._resized(picture, (left, top, left + width, top + height))
 
     def _resized(self, picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-        return picture.crop(box).resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return picture.crop(box).resize((self.side, self.side), self.filter)
