@@ -9,6 +9,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F
 
+from reslab.core.contract import Resample
 from reslab.core.experiment import RandomArea
 from reslab.data.windows import TRIES
 from reslab.transforms.photographs import Pixels, Size
@@ -17,7 +18,10 @@ from reslab.transforms.regions import Region, central_region, cut_region, extent
 pytestmark = pytest.mark.oracle
 
 CALM = settings(deadline=None, max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-BILINEAR = InterpolationMode.BILINEAR
+MODES: dict[Resample, InterpolationMode] = {
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+}
 
 
 def noise(size: Size, seed: int = 0) -> Pixels:
@@ -25,10 +29,11 @@ def noise(size: Size, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def theirs(picture: Pixels, region: Region) -> Pixels:
+def theirs(picture: Pixels, region: Region, resample: Resample) -> Pixels:
     _, left, top, width, height, side = region
     image = Image.fromarray(picture)
-    return np.asarray(F.resized_crop(image, top, left, height, width, [side, side], BILINEAR, antialias=True))
+    mode = MODES[resample]
+    return np.asarray(F.resized_crop(image, top, left, height, width, [side, side], mode, antialias=True))
 
 
 @st.composite
@@ -40,17 +45,20 @@ def regions(draw: st.DrawFn) -> Region:
 
 
 @CALM
-@given(regions(), st.integers(0, 99))
-def test_pixels_are_those_of_a_resized_crop(region: Region, seed: int) -> None:
+@given(regions(), st.integers(0, 99), st.sampled_from(list(MODES)))
+def test_pixels_are_those_of_a_resized_crop(region: Region, seed: int, resample: Resample) -> None:
     picture = noise(region.size, seed)
-    assert np.array_equal(cut_region(picture, region), theirs(picture, region))
+    assert np.array_equal(cut_region(picture, region, resample), theirs(picture, region, resample))
 
 
 @pytest.mark.parametrize("part", [(0, 0, 500, 375), (77, 53, 227, 262), (10, 20, 130, 120), (113, 71, 224, 224)])
-def test_pixels_of_a_photographs_parts_are_those_of_a_resized_crop(part: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("resample", MODES)
+def test_pixels_of_a_photographs_parts_are_those_of_a_resized_crop(
+    resample: Resample, part: tuple[int, int, int, int]
+) -> None:
     region = Region((500, 375), *part, 224)
     picture = noise(region.size)
-    assert np.array_equal(cut_region(picture, region), theirs(picture, region))
+    assert np.array_equal(cut_region(picture, region, resample), theirs(picture, region, resample))
 
 
 def replayed(size: Size, area: RandomArea) -> tuple[int, int, int, int]:

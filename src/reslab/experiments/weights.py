@@ -118,7 +118,7 @@ class Held:
 
     Args:
         network: settings of `ModelSpec` that were said.
-        preprocessing: mean, scale and order of channels, if said.
+        preprocessing: mean, scale and order of channels, and resampling, if said.
         force: to use them so although they say otherwise.
     """
 
