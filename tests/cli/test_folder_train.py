@@ -78,6 +78,7 @@ def test_the_default_recipe_is_for_photographs(reslab: Command, photos: Path, tm
             "mean": [123.68, 116.779, 103.939],
             "std": [1.0, 1.0, 1.0],
             "mean_image": None,
+            "resample": "bilinear",
             "shorter_side": 256,
             "crop": 224,
         },
@@ -97,6 +98,7 @@ def test_every_flag_of_photographs_reaches_the_spec(reslab: Command, photos: Pat
     flags = (
         *("--scale", 40, 50, "--crop", 33, "--shorter-side", 36, "--held-out", 0.25, "--decode", "exact"),
         *("--on-bad-picture", "replace", "--preprocessing", "caffe", "--progressive", 32, 64),
+        *("--resample", "bicubic"),
     )
     words = ("train", "--data", photos, "--model", "resnet18", *flags, "--out", tmp_path / "run", "--dry-run", "--json")
     assert json.loads(reslab(*words).stdout)["recipe"]["photographs"] == {
@@ -105,6 +107,7 @@ def test_every_flag_of_photographs_reaches_the_spec(reslab: Command, photos: Pat
             "mean": [103.939, 116.779, 123.68],
             "std": [1.0, 1.0, 1.0],
             "mean_image": None,
+            "resample": "bicubic",
             "shorter_side": 36,
             "crop": 33,
         },
