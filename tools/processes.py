@@ -37,7 +37,7 @@ def command(side: str, out: Path, asked: argparse.Namespace) -> list[str]:
     """The command line of one run into ``out``."""
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={CORES}"] if side == "two" else []
     flags = {name: getattr(asked, name) for name in (*ASKED, "data")}
-    flags |= {"log-every": max(1, asked.steps // LINES), "out": out}
+    flags |= {"log-every": max(1, asked.steps // LINES), "bn-average": 0, "out": out}
     flags |= dict.fromkeys(("evaluate-every", "checkpoint-every"), asked.steps)
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     return [sys.executable, *launch, "-m", "reslab", "train", *words, "--json"]
