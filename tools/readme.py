@@ -39,6 +39,8 @@ SPEED = ROOT / "results" / "speed"
 PUBLISHED = ROOT / "results" / "published.json"
 TESTING = ROOT / "results" / "testing.json"
 AVERAGING = ROOT / "results" / "bn-average.json"
+PACKED = ROOT / "results" / "packed.json"
+PROCESSES = ROOT / "results" / "processes.json"
 
 
 def demo_table(runs: list[FinishedRun]) -> str:
@@ -79,6 +81,23 @@ def speed_tables() -> str:
     """What each file of `reslab bench` says, training first: command, rows, place and advice."""
     kept = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(SPEED.glob("*.json"), reverse=True)]
     return "\n".join(speed_table(found) for found in kept if "settings" in found)
+
+
+def beside_table() -> str:
+    """Ratios that tools measured: shards against a folder, and two processes against one."""
+    packed, processes = (json.loads(file.read_text(encoding="utf-8")) for file in (PACKED, PROCESSES))
+    compared = (
+        ("shards against the folder, cold", packed, packed["cold"]),
+        ("shards against the folder, warm", packed, packed["warm"]),
+        ("two processes of one thread against one of two", processes, processes),
+    )
+    rows = [
+        (name, *(f"{found[key]:.2f}" for key in ("ratio", "lowest", "highest")), f"`{document['command']}`")
+        for name, document, found in compared
+    ]
+    place = packed["environment"]
+    table = markdown_table(("", "ratio", "lowest", "highest", "command"), rows)
+    return f"{table}\n{place['processor']}, {place['capability']}, {place['cores']} cores, torch {place['torch']}.\n"
 
 
 def speed_table(found: dict[str, Any]) -> str:
@@ -243,7 +262,7 @@ def main() -> None:
     wanted = {
         readme: generated(readme, parts),
         DOCS / "cifar10.md": generated(DOCS / "cifar10.md", {"obtained": parts["obtained"]}),
-        DOCS / "speed.md": generated(DOCS / "speed.md", {"speed": speed_tables()}),
+        DOCS / "speed.md": generated(DOCS / "speed.md", {"speed": speed_tables(), "beside": beside_table()}),
         DOCS / "photographs.md": generated(DOCS / "photographs.md", {"kinds": kinds_table()}),
         DOCS / "testing.md": generated(DOCS / "testing.md", {**testing_tables(), "averaging": averaging_table()}),
         DOCS / "weights.md": generated(DOCS / "weights.md", {"published": published_table()}),
