@@ -3,12 +3,15 @@
 import io
 import sys
 
-from reslab.cli.app import run
 from reslab.core.heap import keep_freed_memory
+from reslab.core.process import end_when_interrupted_in_an_import
 
 
 def main() -> None:
     """Run the command line and exit with its code; a terminal that lacks a letter shows its number."""
+    end_when_interrupted_in_an_import()
+    from reslab.cli.app import run
+
     keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -159,7 +159,9 @@ def test_help_costs_less_than_0_4_seconds_of_processor_time() -> None:
 
 
 def test_a_letter_that_the_terminal_lacks_is_shown_by_its_number() -> None:
-    program = "import reslab.__main__ as m\nm.run = lambda _: print('\\u2713 caf\\xe9') or 0\nm.main()"
+    program = (
+        "import reslab.__main__ as m, reslab.cli.app as a\na.run = lambda _: print('\\u2713 caf\\xe9') or 0\nm.main()"
+    )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)

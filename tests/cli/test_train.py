@@ -68,7 +68,8 @@ def test_batch_statistics_are_recomputed_and_the_errors_before_and_after_are_sai
         f"before, with moving averages: {found['error_before']:.2f} % (95 % interval {low:.2f} to {high:.2f}," in said
     )
     assert (
-        f"statistics over 96 pictures changed it by {-found['paired']['difference']:+.2f} points (95 % interval" in said
+        f"statistics over 96 pictures: before - after is {found['paired']['difference']:+.2f} points (95 % interval"
+        in said
     )
     assert "McNemar's p" in said
     tested = json.loads(reslab("evaluate", tmp_path / "r", "--data", "embedded", "--json").stdout)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ from reslab.core.experiment import Experiment, ModelSpec
 from reslab.core.units import duration_text
 from reslab.data.halves import OFFICIAL
 from reslab.experiments.job import Outcome
+from reslab.experiments.notify import Notify
+from reslab.experiments.ready import cautions
 from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe, paper, paper_plateau
+from reslab.experiments.weights import read_weights
 from reslab.training.schedule import learning_rate
 
 PICTURES = {"IMAGENET": OFFICIAL["train"], "CIFAR10": 50_000, "embedded": 12_000}
@@ -66,3 +70,55 @@ def test_with_plateaus_nothing_but_they_divides_the_rate() -> None:
 def test_an_unknown_recipe_has_nothing_said_about_it() -> None:
     with pytest.raises(SpecError, match=r"unknown recipe 'papr'; did you mean 'paper'\?"):
         about_recipe("papr")
+
+
+FIRST = {"steps": 4, "batch": 16, "bn_group": 8}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "line"),
+    [
+        ("paper", FIRST, "averaged over 51,200 pictures after training on 64: --bn-average takes fewer"),
+        ("paper-plateau", {"steps": 20_000}, "never be divided: a plateau takes 20,000 steps to be known, and there"),
+        ("fast", {"photographs": {"contract": {"crop": 128}}}, "crops of 160 to 192 pixels and testing of 128"),
+    ],
+)
+def test_what_is_hardly_meant_is_said(recipe: str, changes: dict[str, Any], line: str) -> None:
+    (told,) = cautions(named_recipe(recipe).but(changes))
+    assert line in told
+
+
+def test_of_the_recipes_as_they_are_and_where_a_plateau_just_fits_nothing_is_said() -> None:
+    assert [line for name in RECIPES for line in cautions(named_recipe(name))] == []
+    assert cautions(paper_plateau().but({"steps": 20_001})) == []
+
+
+def test_a_caution_is_heard_when_a_run_begins(carry_out: Callable[..., Outcome], tmp_path: Path) -> None:
+    heard: list[str] = []
+    notify = type("Heard", (Notify,), {"warned": lambda _, text: heard.append(text)})()
+    recipe = named_recipe("short").but({**FEW, "bn_average": 64})
+    model = ModelSpec(name="cifar-resnet8", width=4)
+    carry_out(tmp_path / "run", Experiment(model=model, data="embedded", recipe=recipe), notify)
+    assert [line for line in heard if "will be averaged over 64 pictures" in line]
+
+
+def test_weights_whose_statistics_are_still_to_be_averaged_are_said_to_be(
+    carry_out: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    recipe = named_recipe("short").but({**FEW, "bn_average": 4})
+    experiment = Experiment(model=ModelSpec(name="cifar-resnet8", width=4), data="embedded", recipe=recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.experiments.averaging.recompute", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(tmp_path / "run", experiment)
+    told: list[str] = []
+    read_weights(tmp_path / "run", told.append)
+    carry_out(tmp_path / "run", experiment, resume=True)
+    read_weights(tmp_path / "run", told.append)
+    assert [line.partition(": ")[2] for line in told] == [
+        "its batch statistics are moving averages, not yet those that its recipe asks for"
+    ]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

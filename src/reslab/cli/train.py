@@ -149,13 +149,13 @@ def print_result(result: Record, *, as_json: bool) -> None:
 
 
 def _before(averaged: Record) -> str:
-    """The test error with the moving averages, and by how much the true ones changed it."""
+    """The test error with the moving averages, and how far it lies above that with the true ones."""
     (low, high), found = averaged["interval_before"], averaged["paired"]
-    change, (least, most) = -found["difference"], (-bound for bound in reversed(found["interval"]))
+    least, most = found["interval"]
     return (
         f"before, with moving averages: {averaged['error_before']:.2f} % (95 % interval {low:.2f} to {high:.2f},"
-        f" n={averaged['n']:,}); batch statistics over {averaged['pictures']:,} pictures changed it by"
-        f" {change:+z.2f} points (95 % interval {least:+z.2f} to {most:+z.2f}, McNemar's p"
+        f" n={averaged['n']:,}); batch statistics over {averaged['pictures']:,} pictures: before - after is"
+        f" {found['difference']:+z.2f} points (95 % interval {least:+z.2f} to {most:+z.2f}, McNemar's p"
         f" {found['p_value']:.3g})"
     )
 

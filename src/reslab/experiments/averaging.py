@@ -13,10 +13,9 @@ from reslab.data.source import Dataset
 from reslab.evaluation.paired import paired
 from reslab.experiments.scoring import Tested
 from reslab.experiments.session import Session
-from reslab.training.average import average
+from reslab.training.average import FACT, average
 from reslab.training.checkpoint import Checkpoint, Parts
 
-FACT = "bn_average"  # of a checkpoint and of a result
 BEFORE, RIGHT = "before", "right"  # the part of a checkpoint and its tensor
 
 

@@ -28,7 +28,7 @@ from reslab.experiments.names import architecture_of, describe
 from reslab.experiments.networks import build, weights_generator
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
-from reslab.experiments.ready import check_start, mean_image_for, noted_before, reading_for, source_for
+from reslab.experiments.ready import cautions, check_start, mean_image_for, noted_before, reading_for, source_for
 from reslab.experiments.session import advance, begin, feed_for
 from reslab.experiments.weights import facts_of_weights, fingerprint
 from reslab.experiments.world import ALONE, World
@@ -151,7 +151,7 @@ class _Execution:
                 changed = self._go_on(found)
             except KeyError as error:
                 raise CheckpointError(f"{found.path / 'state.json'} does not say {error}") from None
-        for note in self.copies:
+        for note in (*self.copies, *cautions(self.experiment.recipe)):
             self.notify.warned(note)
         if self.world.first:
             keep_indices(run, self.train, self.val, anew=found is None)

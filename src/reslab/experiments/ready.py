@@ -1,10 +1,11 @@
 """What is looked at before a run begins or goes on: its pictures, its weights, and what it noted before."""
 
 from reslab.core.errors import RunError, SpecError
-from reslab.core.experiment import Experiment, Photographs
+from reslab.core.experiment import Experiment, Photographs, Recipe
 from reslab.core.listening import unheard
 from reslab.core.rundir import Record, RunDirectory
 from reslab.data.source import Reading, Source, find_data
+from reslab.experiments.averaging import pictures_averaged
 from reslab.experiments.fine_tune import require_fitting
 from reslab.experiments.job import Job
 from reslab.experiments.keep import INDICES
@@ -36,6 +37,29 @@ def check_start(experiment: Experiment, job: Job) -> None:
     lacking = weights is None or weights.tensors is None
     if start is not None and lacking and not checkpoint.steps(job.out / "checkpoints"):
         raise RunError(f"{job.out} has no checkpoint yet, and the weights that it begins from are not given")
+
+
+def cautions(recipe: Recipe) -> list[str]:
+    """What of a recipe is hardly meant, a line each."""
+    told, plateau, photographs = [], recipe.schedule.plateau, recipe.photographs
+    trained, averaged = recipe.steps * recipe.batch, pictures_averaged(recipe)
+    if averaged > trained:
+        told.append(
+            f"batch statistics will be averaged over {averaged:,} pictures after training on {trained:,}:"
+            " --bn-average takes fewer, or 0 for the moving averages"
+        )
+    if plateau is not None and (least := (1 + plateau.patience) * plateau.window) >= recipe.steps:
+        told.append(
+            f"the rate will never be divided: a plateau takes {least:,} steps to be known, and there are"
+            f" {recipe.steps:,}; schedule.plateau.window is {plateau.window:,} steps"
+        )
+    if photographs is not None and photographs.contract.crop < photographs.sides[0]:
+        first, last = photographs.sides
+        told.append(
+            f"training takes crops of {first} to {last} pixels and testing of {photographs.contract.crop}:"
+            " --progressive changes the former"
+        )
+    return told
 
 
 def reading_for(experiment: Experiment, job: Job, source: Source, notify: Notify) -> Reading:

@@ -19,6 +19,7 @@ from reslab.models.architecture import Architecture
 from reslab.models.network import ResNet
 from reslab.models.resnet import build
 from reslab.training import checkpoint
+from reslab.training.average import FACT
 from reslab.training.checkpoint import FORM, HEADER, MANIFEST, MODEL, Checkpoint
 from reslab.transforms.mean_image import MeanImage
 from reslab.weights.fingerprint import Fingerprint, parse_fingerprint
@@ -95,6 +96,10 @@ def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
     found = checkpoint.newest(run.checkpoints, warn)
     if found is None:
         raise DataError(f"{place} has no checkpoint yet, so no weights")
+    if run.experiment.recipe.bn_average and FACT not in found.facts:
+        warn(
+            f"{place} is not finished: its batch statistics are moving averages, not yet those that its recipe asks for"
+        )
     return _of_checkpoint(place, found)
 
 

@@ -14,6 +14,7 @@ from reslab.training.together import Alone
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 STATISTICS: Final = ("running_mean", "running_var")
 TRACKED: Final = "num_batches_tracked"
+FACT: Final = "bn_average"  # of a checkpoint and of a result: that it was done, and what was before
 
 
 def learning(net: nn.Module) -> list[Norm]:
