@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reslab.cli.flags import NetworkFlags, PhotoFlags, RecipeFlags, StartFlags, given
 from reslab.core.errors import SpecError
-from reslab.core.experiment import Experiment, Optimizer
+from reslab.core.experiment import FOR_SMALL, Experiment, Optimizer
 from reslab.core.spec import overlay, read_toml
 from reslab.core.units import epochs_to_steps
 from reslab.experiments.names import parse_name
@@ -82,7 +82,7 @@ def _refuse_without_effect(flags: Mapping[str, Any], source: "Source", photograp
     if flags and source.name != "folder":
         raise SpecError(f"settings of photographs ({', '.join(flags)}) have no effect on {source.name}")
     if flags and photographs is None:
-        raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+        raise SpecError(FOR_SMALL)
     if "colour_scale" in flags and "colour" not in flags and photographs is not None and not photographs["colour"]:
         raise SpecError("--colour-scale has no effect without colours: give --colour published or a file")
 

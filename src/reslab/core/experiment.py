@@ -28,6 +28,8 @@ Part = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Aspect = Annotated[float, Field(ge=0.01, le=100)]  # ours: narrower parts of a picture show nothing
 
+FOR_SMALL = "this recipe is for small pictures; for a folder of photographs take another --recipe"
+FOR_PHOTOGRAPHS = "this recipe is for folders of photographs, and the data is"
 TRAIN_WINDOW = 50  # batches over which a training error is averaged, everywhere
 LOOKS = ("log_every", "evaluate_every")  # of a recipe: how often a run is looked at, which changes no number
 
@@ -264,9 +266,9 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _form_fits_the_data(self) -> "Experiment":
         if self.data == "folder" and self.recipe.photographs is None:
-            raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+            raise SpecError(FOR_SMALL)
         if self.data != "folder" and self.recipe.photographs is not None:
-            raise SpecError(f"this recipe is for folders of photographs, and the data is {self.data}")
+            raise SpecError(f"{FOR_PHOTOGRAPHS} {self.data}")
         if self.data == "folder" and self.recipe.augment != Augmentation():
             raise SpecError("recipe.augment is for small pictures; photographs have recipe.photographs")
         if self.data == "folder" and self.recipe.validation:

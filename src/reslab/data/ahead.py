@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-Parts = tuple[Tensor | None, ...]
+Parts = tuple[Tensor, ...]
 
 
 def moved(part: Tensor, device: torch.device) -> Tensor:
@@ -15,7 +15,7 @@ def moved(part: Tensor, device: torch.device) -> Tensor:
 
 
 def ahead(batches: Iterable[Parts], device: torch.device) -> Iterator[Parts]:
-    """Each of ``batches`` on ``device``, in order; parts that are None stay None.
+    """Each of ``batches`` on ``device``, in order.
 
     On CUDA each batch is copied on a stream of its own while the one before it is worked on; elsewhere none is taken
     before it is asked for.
@@ -34,7 +34,7 @@ def ahead(batches: Iterable[Parts], device: torch.device) -> Iterator[Parts]:
 
 
 def _on(batch: Parts, device: torch.device) -> Parts:
-    return tuple(None if part is None else moved(part, device) for part in batch)
+    return tuple(moved(part, device) for part in batch)
 
 
 def _arrived(batch: Parts, copied: torch.cuda.Event) -> Parts:
@@ -42,6 +42,5 @@ def _arrived(batch: Parts, copied: torch.cuda.Event) -> Parts:
     here = torch.cuda.current_stream()
     here.wait_event(copied)
     for part in batch:
-        if part is not None:
-            part.record_stream(here)
+        part.record_stream(here)
     return batch

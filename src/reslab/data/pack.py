@@ -26,6 +26,7 @@ from reslab.data.source import PictureFolder, Reading
 from reslab.data.store import LocalFiles
 
 PLAN: Final = "plan.json"
+OTHERS: Final = "it holds shards of other pictures or sizes"
 
 
 @dataclass
@@ -87,7 +88,7 @@ def pack(
         StorageError: a shard cannot be written; those that are finished stay for the next time.
     """
     if out.resolve().is_relative_to(source.root.resolve()):
-        raise DataError(f"cannot pack into {printable(str(out))}: it is in the folder that is packed")
+        raise cannot_pack(out, "it is in the folder that is packed")
     begun, how_read = _require_ours(out), Reading(found=found)
     parts = (
         {half: source.read(half, how_read) for half in HALVES} if source.halved else {".": source.read("all", how_read)}
@@ -141,13 +142,13 @@ def _require_ours(out: Path) -> str:
     except FileNotFoundError:
         return "new"
     except OSError as error:
-        raise DataError(f"cannot pack into {printable(str(out))}: {error.strerror}") from None
+        raise cannot_pack(out, f"{error.strerror}") from None
     if PACKING in there:
         return "begun"
     if any((out / part / INDEX).is_file() for part in (".", *HALVES)):
         return "finished"
     if there:
-        raise DataError(f"cannot pack into {printable(str(out))}: it holds something else ({few(there)})")
+        raise cannot_pack(out, f"it holds something else ({few(there)})")
     return "new"
 
 
@@ -162,7 +163,7 @@ def _finished(out: Path, sets: Sequence[PackSet]) -> list[Shards]:
         file = one.folder / INDEX
         shards = read_shards(file) if file.is_file() else None
         if shards is None or shards.facts.get("plan") != one.plan:
-            raise DataError(f"cannot pack into {printable(str(out))}: it holds shards of other pictures or sizes")
+            raise cannot_pack(out, OTHERS)
         LocalFiles(one.folder).check(shards.files)
         found.append(shards)
     return found
@@ -180,10 +181,8 @@ def held(out: Path, plan: dict[str, str]) -> Iterator[None]:
     with held_alone(room):
         note = room / PLAN
         if note.exists() and noted(out) != plan:
-            raise DataError(
-                f"cannot pack into {printable(str(out))}: packing of other pictures or into other sizes was begun"
-                " there; remove it or take another folder"
-            )
+            begun = "packing of other pictures or into other sizes was begun there; remove it or take another folder"
+            raise cannot_pack(out, begun)
         write_json(note, plan)
         try:
             yield
@@ -193,6 +192,11 @@ def held(out: Path, plan: dict[str, str]) -> Iterator[None]:
         with storing(out):
             shutil.rmtree(room)
             sync_directory(out)
+
+
+def cannot_pack(place: Path, why: str) -> DataError:
+    """What is raised where something else lies at ``place``."""
+    return DataError(f"cannot pack into {printable(str(place))}: {why}")
 
 
 def noted(out: Path) -> Any:

@@ -78,10 +78,10 @@ def prepare_as(form: Form, sources: Sources, out: Path, warn: Callable[[str], No
         opened.enter_context(held_alone(out))
         prepared = read_prepared(out)
         form.require_own(prepared)
-        todo = [plan for plan in plans if not _is_done(form, plan, getattr(prepared, plan.half), out)]
+        unmade = [plan for plan in plans if not _is_done(form, plan, getattr(prepared, plan.half), out)]
         if devkit is not None:
             _write_order(out / SERVER_CLASSES, devkit)
-        for plan in todo:
+        for plan in unmade:
             with form.made(plan) as half:
                 prepared = prepared.model_copy(update={plan.half: half})
                 write_prepared(out, prepared)

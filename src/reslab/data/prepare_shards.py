@@ -15,7 +15,7 @@ from reslab.core.text import few, printable
 from reslab.data.archive_store import archived
 from reslab.data.folder import Found, require_same_classes
 from reslab.data.halves import ArchivedHalf, Sources
-from reslab.data.pack import Packed, held, noted, write
+from reslab.data.pack import OTHERS, Packed, cannot_pack, held, noted, write
 from reslab.data.pack_set import Packing, PackSet
 from reslab.data.parts import HALVES, Split
 from reslab.data.photographs import PhotoFolder
@@ -83,7 +83,7 @@ class _Shards:
             return False
         shards = read_shards(file)
         if before.sharded.sizes != sizes_of(self.how) or before.sharded.plan != shards.facts.get("plan"):
-            self._refuse(self.out / half, "it holds shards of other pictures or sizes")
+            raise cannot_pack(self.out / half, OTHERS)
         LocalFiles(self.out / half).check(shards.files)
         return True
 
@@ -134,17 +134,14 @@ class _Shards:
                 refuse_link(place, self.out)
         file = one.folder / INDEX
         if one.folder.is_file():
-            self._refuse(one.folder, "it is a file")
+            raise cannot_pack(one.folder, "it is a file")
         if file.is_file():
             if read_shards(file).facts.get("plan") != one.plan:
-                self._refuse(one.folder, "it holds shards of other pictures or sizes")
+                raise cannot_pack(one.folder, OTHERS)
         elif one.folder.exists() and not one.room.exists():
             there = sorted(entry.name for entry in one.folder.iterdir())
             if there:
-                self._refuse(one.folder, f"it holds something else ({few(there)})")
-
-    def _refuse(self, place: Path, why: str) -> None:
-        raise DataError(f"cannot pack into {printable(str(place))}: {why}")
+                raise cannot_pack(one.folder, f"it holds something else ({few(there)})")
 
 
 def sizes_of(how: Packing) -> Sizes:

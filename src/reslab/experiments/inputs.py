@@ -72,11 +72,8 @@ class PhotoInputs:
             workers=feed.workers,
             warn=feed.warn,
         )
-        for pixels, labels, indices, gained in ahead(_heard(stream, feed), feed.device):
-            assert pixels is not None
-            assert labels is not None
-            assert indices is not None
-            crops = pixels if gained is None else coloured(pixels, gained)
+        for pixels, labels, indices, *gained in ahead(_heard(stream, feed), feed.device):
+            crops = coloured(pixels, *gained) if gained else pixels
             yield Batch(here.input(crops), labels, indices)
 
     def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:
@@ -170,12 +167,12 @@ def _require_image(contract: Contract, image: MeanImage | None) -> None:
 
 
 def _heard(stream: Iterable[CropBatch], feed: Feed) -> Iterator[Parts]:
-    """The tensors of each batch; who wants to hear what befell its pictures has heard it."""
+    """Pixels, labels and indices of each batch, and its colours if it has any; what befell its pictures is said."""
     for batch in stream:
         for incident in batch.replaced:
             feed.replaced(incident)
         _say_enlarged(batch.enlarged, feed)
-        yield batch.pixels, batch.labels, batch.indices, batch.colours
+        yield batch.pixels, batch.labels, batch.indices, *(() if batch.colours is None else (batch.colours,))
 
 
 def _say_enlarged(enlarged: tuple[Incident, ...], feed: Feed) -> None:

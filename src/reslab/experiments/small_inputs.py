@@ -13,6 +13,7 @@ from reslab.core.errors import DataError, PictureError
 from reslab.core.experiment import Recipe
 from reslab.core.protocol import SHORTER_SIDE, SINGLE, Native, Protocol, scaled
 from reslab.core.units import counted
+from reslab.data.ahead import ahead
 from reslab.data.decode import decode
 from reslab.data.loader import training_batches
 from reslab.data.picture_file import Header
@@ -74,8 +75,7 @@ class SmallInputs:
             workers=feed.workers,
             warn=feed.warn,
         )
-        for batch in stream:
-            pixels, labels, indices, corners, mirrored = (part.to(feed.device, non_blocking=True) for part in batch)
+        for pixels, labels, indices, corners, mirrored in ahead(stream, feed.device):
             yield Batch(form.train(pixels, corners, mirrored), labels, indices)
 
     def views(self, pictures: Dataset, protocol: Protocol, which: range, feed: Feed) -> Iterator[View]:

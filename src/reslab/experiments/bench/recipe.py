@@ -3,7 +3,7 @@
 from typing import Final
 
 from reslab.core.errors import SpecError
-from reslab.core.experiment import Photographs, Recipe
+from reslab.core.experiment import FOR_PHOTOGRAPHS, FOR_SMALL, Photographs, Recipe
 from reslab.core.text import printable
 from reslab.data.photographs import PhotoFolder
 from reslab.data.source import Dataset
@@ -24,10 +24,10 @@ def recipe_for(asked: Asked, pictures: Dataset, precision: Resolved) -> Recipe:
     photographs = isinstance(pictures, PhotoFolder)
     named = asked.named or Recipe(photographs=Photographs() if photographs else None)
     if photographs and named.photographs is None:
-        raise SpecError("this recipe is for small pictures; for a folder of photographs take another --recipe")
+        raise SpecError(FOR_SMALL)
     if not photographs and named.photographs is not None:
-        found = "is random pictures: --data FOLDER" if asked.data is None else f"is {printable(asked.data)}"
-        raise SpecError(f"this recipe is for folders of photographs, and the data {found}")
+        found = "random pictures: --data FOLDER" if asked.data is None else printable(asked.data)
+        raise SpecError(f"{FOR_PHOTOGRAPHS} {found}")
     group = group_for(asked, asked.batch)
     if asked.named is not None and asked.bn_group is None:
         group = min(named.bn_group, asked.batch)
