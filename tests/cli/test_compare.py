@@ -5,17 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.said import answer
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 TINY = ("--model", "cifar-resnet8", "--width", 4)
-
-
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.said import one_line
 
 from reslab.data.shards import INDEX, read_shards
 from reslab.data.source import PictureFolder
@@ -40,15 +41,6 @@ def packed(trees: Path, reslab: Command, tmp_path_factory: pytest.TempPathFactor
     assert second == f"train on them with: --data {out}"
     assert done.stderr == ("reslab: warning: files that are no pictures by name are in no shard (1): ash/notes.txt\n")
     return out
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def tensors(run: Path) -> dict[str, bytes]:

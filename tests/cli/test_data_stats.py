@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
+from tests.said import one_line
 
 from reslab.core.statistics import read_statistics
 
@@ -34,15 +35,6 @@ def own(photos: Path, tmp_path: Path) -> Path:
     """The same pictures, to be changed."""
     shutil.copytree(photos, tmp_path / "own")
     return tmp_path / "own"
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.picture_bytes import image, png_of, saved
+from tests.said import one_line
 
 from reslab.cli.app import run
 from reslab.cli.data import LISTED
@@ -63,15 +64,6 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert found.pop("seconds") > 0
     assert found.pop("pictures_per_second") > 0
     return dict(found)
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def damage(root: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from tests.said import answer
 
 from reslab.core.imagenet import imagenet_classes
 from reslab.data.index import Index
@@ -21,11 +22,6 @@ from reslab.experiments.stored import read_stored
 Command = Callable[..., subprocess.CompletedProcess[str]]
 WORDS = ("--data", "embedded", "--device", "cpu")
 PRESETS = {"single": 1, "center": 1, "flip": 2, "ten-crop": 10, "multi-scale": 5, "multi-scale-mirror": 10}
-
-
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def mistake(done: subprocess.CompletedProcess[str], code: int = 2) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from tests.said import one_line
 
 from reslab.core.contract import CONTRACTS
 from reslab.core.experiment import ModelSpec
@@ -48,13 +49,6 @@ def file(tmp_path: Path) -> Path:
     net = build(ModelSpec(name="resnet18", width=8))
     safetensors.torch.save_file(dict(net.state_dict()), tmp_path / "resnet18.safetensors")
     return tmp_path / "resnet18.safetensors"
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    assert line.isprintable()
-    return line
 
 
 def spec_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.said import one_line
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -27,15 +28,6 @@ def trained(reslab: Command, photos: Path, tmp_path_factory: pytest.TempPathFact
     done = reslab("train", "--data", photos, *TINY, "--out", run)
     assert done.returncode == 0, done.stderr
     return run
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.said import one_line
 
 from reslab.data.source import PictureFolder
 
@@ -31,15 +32,6 @@ def own(photos: Path, tmp_path: Path) -> Path:
     """The same pictures, to be changed."""
     shutil.copytree(photos, tmp_path / "own")
     return tmp_path / "own"
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def test_a_new_user_trains_and_tests_with_two_commands(reslab: Command, photos: Path, tmp_path: Path) -> None:

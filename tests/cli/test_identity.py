@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import safetensors
+from tests.said import one_line
 
 from reslab.core.contract import CONTRACTS
 
@@ -34,12 +35,6 @@ def trained(reslab: Command, photos: Path, tmp_path_factory: pytest.TempPathFact
     done = reslab("train", "--data", photos, *words, "--out", run)
     assert done.returncode == 0, done.stderr
     return run
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    return line
 
 
 OTHERS = [

@@ -5,10 +5,10 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.imagenet_archives import write_archives
+from tests.said import answer
 from tests.torchrun import torchrun
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -16,11 +16,6 @@ SMALL = ("--crop", 64, "--shorter-side", 72, "--scale", 72, 96, "--batch", 16, "
 PAPER = ("--model", "resnet18", "--recipe", "paper", "--steps", 30, "--precision", "fp32", "--bn-average", 64, *SMALL)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def weights_of(run: Path) -> str:

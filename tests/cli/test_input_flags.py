@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from tests.said import one_line
 
 from reslab.core.colour import PUBLISHED_VALUES
 
@@ -48,15 +49,6 @@ def spec_of(reslab: Command, photos: Path, tmp_path: Path) -> Callable[..., Any]
         return json.loads(done.stdout)["recipe"]["photographs"]
 
     return resolve
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from tests.hostile import nobody
 from tests.picture_bytes import image, saved
+from tests.said import one_line
 
 from reslab.cli.app import run
 from reslab.data import photographs
@@ -104,15 +105,6 @@ def answers_of(entry: dict[str, Any]) -> dict[str, float]:
 
 def shown_of(answers: dict[str, float]) -> str:
     return "  ".join(f"{name} {100 * probability:.1f} %" for name, probability in answers.items())
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    assert done.returncode == code
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line
 
 
 def test_one_picture_is_a_table_under_its_path(reslab: Command, trained: Path, photos: Path) -> None:

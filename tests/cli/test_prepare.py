@@ -36,6 +36,7 @@ from tests.imagenet_archives import (
     val_name,
 )
 from tests.picture_bytes import packed_zeros, saved, sized_jpeg
+from tests.said import bare_line
 
 from reslab.cli.app import run
 
@@ -53,14 +54,6 @@ pytestmark = pytest.mark.usefixtures("quick_meta")
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "imagenet"
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line.removeprefix("reslab: ")
 
 
 def test_it_says_what_there_is_now(reslab: Command, archives: Archives, out: Path) -> None:
@@ -132,11 +125,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_sees_how_far_it_is(archives: Archives, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", [(), ("--shards",)])
+def test_a_terminal_sees_how_far_it_is(
+    form: tuple[str, ...], archives: Archives, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     with contextlib.redirect_stderr(Terminal()) as shown, contextlib.redirect_stdout(io.StringIO()):
-        assert run(["data", "prepare", "imagenet", *archives.words, "--out", str(out)]) == 0
+        assert run(["data", "prepare", "imagenet", *archives.words, "--out", str(out), *form]) == 0
     assert "train" in shown.getvalue()
     assert "%" in shown.getvalue()
 
@@ -158,38 +154,38 @@ def test_a_terminal_sees_how_far_it_is(archives: Archives, out: Path, monkeypatc
         (("--train-archive", "{train}", "--workers", "2"), "--workers"),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_a_mistake_is_bare_line(
     words: tuple[str, ...], says: str, reslab: Command, archives: Archives, out: Path
 ) -> None:
     given = [word.format(**archives._asdict(), out=out) for word in words]
-    assert says in one_line(reslab("data", "prepare", "imagenet", *given, "--out", out))
+    assert says in bare_line(reslab("data", "prepare", "imagenet", *given, "--out", out))
     assert not out.exists()
 
 
-def test_other_data_sets_and_missing_words_are_one_line(reslab: Command, archives: Archives, out: Path) -> None:
-    assert "imagenet" in one_line(reslab("data", "prepare", "cifar10", *archives.words, "--out", out))
-    assert "--out" in one_line(reslab("data", "prepare", "imagenet", *archives.words))
-    assert "dataset" in one_line(reslab("data", "prepare", *archives.words, "--out", out)).lower()
+def test_other_data_sets_and_missing_words_are_bare_line(reslab: Command, archives: Archives, out: Path) -> None:
+    assert "imagenet" in bare_line(reslab("data", "prepare", "cifar10", *archives.words, "--out", out))
+    assert "--out" in bare_line(reslab("data", "prepare", "imagenet", *archives.words))
+    assert "dataset" in bare_line(reslab("data", "prepare", *archives.words, "--out", out)).lower()
 
 
-def test_a_place_that_is_a_file_is_one_line(reslab: Command, archives: Archives, out: Path) -> None:
+def test_a_place_that_is_a_file_is_bare_line(reslab: Command, archives: Archives, out: Path) -> None:
     out.write_bytes(b"mine")
-    line = one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
+    line = bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
     assert line == f"{out} is a file, not a directory"
-    assert "is a file" in one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out / "below"))
+    assert "is a file" in bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out / "below"))
     assert out.read_bytes() == b"mine"
 
 
-def test_a_ground_truth_of_another_length_is_one_line(reslab: Command, archives: Archives, out: Path) -> None:
+def test_a_ground_truth_of_another_length_is_bare_line(reslab: Command, archives: Archives, out: Path) -> None:
     archives.devkit.write_bytes(devkit_bytes(truth=truth_text(range(1, 11))))
-    line = one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
+    line = bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
     assert line == "ILSVRC2012_img_val.tar holds 13 pictures, and ILSVRC2012_devkit_t12.tar.gz has the classes of 10"
     assert not out.exists()
 
 
-def test_a_class_out_of_range_is_one_line(reslab: Command, archives: Archives, out: Path) -> None:
+def test_a_class_out_of_range_is_bare_line(reslab: Command, archives: Archives, out: Path) -> None:
     archives.devkit.write_bytes(devkit_bytes(truth=truth_text([*range(1, 13), 1001])))
-    line = one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
+    line = bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
     assert line.endswith("line 11 of the ground truth is '11', which is no class from 1 to 10")
 
 
@@ -325,7 +321,7 @@ def test_a_hostile_archive_is_one_line_and_touches_nothing_else(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").write_bytes(b"kept")
     before = tree(tmp_path)
-    line = one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
+    line = bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
     assert line.startswith(TRAIN)
     assert says in line
     assert len(line) < 400
@@ -358,7 +354,7 @@ def test_a_hostile_development_kit_is_one_line_and_nothing_is_written(
     make: Callable[[], bytes], says: str, reslab: Command, archives: Archives, out: Path
 ) -> None:
     archives.devkit.write_bytes(make())
-    assert one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out)).startswith(says)
+    assert bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out)).startswith(says)
     assert not out.exists()
 
 
@@ -373,5 +369,5 @@ def test_a_hostile_validation_archive_is_one_line_and_nothing_is_written(
     ]
     for change, says in changes:
         archives.val.write_bytes(packed([*val_entries()[:12], change]))
-        assert says in one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
+        assert says in bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out))
         assert not out.exists()

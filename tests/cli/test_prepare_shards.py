@@ -1,7 +1,5 @@
 """`reslab data prepare imagenet --shards` as a user runs it."""
 
-import contextlib
-import io
 import json
 import re
 import subprocess
@@ -22,8 +20,8 @@ from tests.imagenet_archives import (
     tree,
     truth_text,
 )
+from tests.said import bare_line
 
-from reslab.cli.app import run
 from reslab.data.shards import INDEX, read_shards
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,14 +34,6 @@ SMALLER = ("--shorter-side", 22, "--quality", 70)
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "imagenet"
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("reslab: ")
-    assert line.isprintable()
-    return line.removeprefix("reslab: ")
 
 
 def test_its_shards_are_those_of_preparing_and_packing(
@@ -145,7 +135,7 @@ def test_pictures_that_cannot_be_made_smaller_are_warned_of_and_kept(
 def test_a_mistake_is_one_line_and_nothing_is_written(
     words: tuple[object, ...], says: str, reslab: Command, archives: Archives, out: Path
 ) -> None:
-    assert one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out, *words)).startswith(says)
+    assert bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out, *words)).startswith(says)
     assert not out.exists()
 
 
@@ -153,28 +143,14 @@ def test_folders_and_shards_do_not_mix(reslab: Command, archives: Archives, out:
     words = ("data", "prepare", "imagenet", *archives.words, "--out")
     reslab(*words, out)
     reslab(*words, out / "shards", "--shards")
-    line = one_line(reslab(*words, out, "--shards"))
+    line = bare_line(reslab(*words, out, "--shards"))
     assert line == f"{out} holds class folders: choose another --out for shards"
-    line = one_line(reslab(*words, out / "shards"))
+    line = bare_line(reslab(*words, out / "shards"))
     assert line == f"{out}/shards holds shards: give --shards, or choose another --out for class folders"
 
 
-def test_a_ground_truth_of_another_length_is_one_line(reslab: Command, archives: Archives, out: Path) -> None:
+def test_a_ground_truth_of_another_length_is_bare_line(reslab: Command, archives: Archives, out: Path) -> None:
     archives.devkit.write_bytes(devkit_bytes(truth=truth_text(range(1, 11))))
-    line = one_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out, "--shards"))
+    line = bare_line(reslab("data", "prepare", "imagenet", *archives.words, "--out", out, "--shards"))
     assert line == "ILSVRC2012_img_val.tar holds 13 pictures, and ILSVRC2012_devkit_t12.tar.gz has the classes of 10"
     assert not out.exists()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_sees_how_far_it_is(archives: Archives, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    with contextlib.redirect_stderr(Terminal()) as shown, contextlib.redirect_stdout(io.StringIO()):
-        assert run(["data", "prepare", "imagenet", *archives.words, "--out", str(out), "--shards"]) == 0
-    assert "train" in shown.getvalue()
-    assert "%" in shown.getvalue()

@@ -113,6 +113,18 @@ def test_longer_is_a_multiplier_of_the_steps(reslab: Command) -> None:
     assert (done.returncode, done.stderr) == (2, "reslab: --longer must be positive, not 0.0\n")
 
 
+def test_every_spec_file_of_the_documents_is_one(reslab: Command, photos: Path, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    files = text.split("```toml\n")[1:]
+    assert len(files) == 2
+    for file in files:
+        (tmp_path / "spec.toml").write_text(file.partition("```")[0])
+        words = ("--model", "resnet18", "--data", photos, "--spec", tmp_path / "spec.toml", "--out", tmp_path / "run")
+        done = reslab("train", *words, "--dry-run", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["recipe"]["schedule"]["drops"] == []
+
+
 def test_what_the_documents_show_is_printed(reslab: Command) -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     shown = text.partition("$ reslab recipes diff paper paper-plateau\n")[2].partition("```")[0]

@@ -1,6 +1,5 @@
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.listeners import StopAt
 
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.catalog import find_reproduction
-from reslab.experiments.notify import Notify
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -177,22 +176,11 @@ def test_where_every_run_fails_there_is_no_report(reslab: Command, tmp_path: Pat
     assert not (tmp_path / "report.html").exists()
 
 
-class Stopping(Notify):
-    """Asks for a stop after a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: int) -> None:
-        if step == self.step:
-            signal.raise_signal(signal.SIGINT)
-
-
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_signal_stops_the_run_or_lets_it_end_and_begins_no_other(
     step: int, reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reslab.cli.reproduce.progress", lambda: Stopping(step))
+    monkeypatch.setattr("reslab.cli.reproduce.progress", lambda: StopAt(step))
     done = reslab("reproduce", "degradation", *SHALLOW, "--out", tmp_path)
     assert done.returncode == 130
     assert f"SIGINT: stopped and saved after step {step} of 2; go on with: reslab " in done.stderr

@@ -1,13 +1,12 @@
 """Answers to photographs without labels, for ILSVRC's test server."""
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from tests.said import answer
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Photographs
@@ -22,11 +21,6 @@ from reslab.models.resnet import build
 Command = Callable[..., subprocess.CompletedProcess[str]]
 WNIDS = tuple(one.wnid for one in imagenet_classes())
 ORDER = WNIDS[::-1]  # the server's number of the network's class c is 1,000 - c
-
-
-def answer(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def mistake(done: subprocess.CompletedProcess[str]) -> str:

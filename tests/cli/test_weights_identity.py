@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.said import one_line
 
 from reslab.core.contract import CONTRACTS
 from reslab.experiments.importing import Known, import_weights
@@ -36,12 +37,6 @@ def ours(file: Path, tmp_path: Path) -> Weights:
     """The same, known to take BGR pictures at other sides."""
     known = Known(CONTRACTS["caffe"], shorter_side=200, crop=160, classes=CLASSES)
     return import_weights("torchvision", file, tmp_path / "ours", known, pytest.fail)
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    return line
 
 
 def contract_of(weights: Weights) -> Any:

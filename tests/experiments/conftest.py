@@ -1,12 +1,13 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+from tests.torchrun import Torchrun
 
 from reslab.core.contract import Contract
 from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
@@ -161,3 +162,12 @@ def torchvision_file() -> Callable[[Path, ModelSpec], Path]:
         return place
 
     return write
+
+
+@pytest.fixture
+def begun() -> Iterator[list[Torchrun]]:
+    """Those that a test begins; none is left running."""
+    processes: list[Torchrun] = []
+    yield processes
+    for process in processes:
+        process.end()

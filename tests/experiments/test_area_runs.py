@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.listeners import StopAt
 
 from reslab.core.errors import SpecError
 from reslab.core.experiment import Experiment, Photographs
@@ -18,7 +19,6 @@ from reslab.experiments.inputs import PhotoInputs, stored_inputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.memory import fits
 from reslab.experiments.networks import build
-from reslab.experiments.notify import Notify
 from reslab.experiments.session import begin
 from reslab.experiments.weights import read_weights
 from reslab.training import checkpoint
@@ -35,17 +35,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "both": {"area": {"share": [0.3, 1]}, "progressive": {"sides": [16, 48], "between": [0.2, 0.8], "multiple": 8}},
 }
 SIDES = [16, 16, 24, 32, 32, 40, 48]  # 7 steps, from 1.4 to 5.6
-
-
-class Stopping(Notify):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, stop: int) -> None:
-        self.stop = stop
-
-    def stepped(self, step: int) -> None:
-        if step == self.stop:
-            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture(params=WAYS)
@@ -80,7 +69,7 @@ def test_a_run_stopped_in_the_middle_ends_as_an_unbroken_one_does(
     tmp_path: Path,
 ) -> None:
     train_on(photos, tmp_path / "whole", experiment)
-    outcome = train_on(photos, tmp_path / "run", experiment, Stopping(3), workers=2)
+    outcome = train_on(photos, tmp_path / "run", experiment, StopAt(3), workers=2)
     assert (outcome.signal, outcome.step) == (signal.SIGINT, 3)
     train_on(photos, tmp_path / "run", experiment, resume=True)
     whole, broken, plain = (numbers_of(run) for run in (tmp_path / "whole", tmp_path / "run", finished_on_photos))
@@ -178,7 +167,7 @@ def test_what_was_written_before_there_were_areas_is_read_tested_and_gone_on_wit
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
-    train_on(photos, run, notify=Stopping(3))
+    train_on(photos, run, notify=StopAt(3))
     step = run / "checkpoints" / "step-3"
     found = checkpoint.read(step)
     facts = dict(found.facts)

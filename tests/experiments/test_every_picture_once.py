@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,15 +44,6 @@ def photos(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
     folder_of(place / "train", pictures=8)
     folder_of(place / "val", pictures=2, seed=1)
     return place
-
-
-@pytest.fixture
-def begun() -> Iterator[list[Torchrun]]:
-    """Those that a test begins; none is left running."""
-    processes: list[Torchrun] = []
-    yield processes
-    for process in processes:
-        process.end()
 
 
 def batches(seen: Path) -> list[list[int]]:

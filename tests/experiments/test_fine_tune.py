@@ -1,7 +1,6 @@
 """Training that begins from trained weights: what is taken, kept, learned slowly."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from tests.listeners import StopAt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,17 +32,6 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
 TorchvisionFile = Callable[[Path, ModelSpec], Path]
-
-
-class StopAt(Notify):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: int) -> None:
-        if step == self.step:
-            signal.raise_signal(signal.SIGINT)
 
 
 class Warnings(Notify):

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from tests.listeners import StopAt
 from torch.nn import functional as F
 
 from reslab.core.errors import CheckpointError, DataError, SpecError
@@ -25,7 +26,6 @@ from reslab.experiments.fine_tune import require_fitting
 from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.job import Outcome
 from reslab.experiments.networks import build
-from reslab.experiments.notify import Notify
 from reslab.experiments.weights import Held, complete, hold, read_weights
 from reslab.training import checkpoint
 from reslab.transforms.mean_image import MeanImage
@@ -35,17 +35,6 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
 CPU = torch.device("cpu")
-
-
-class Stopping(Notify):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, stop: int) -> None:
-        self.stop = stop
-
-    def stepped(self, step: int) -> None:
-        if step == self.stop:
-            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +125,7 @@ def test_a_run_stopped_anywhere_ends_as_an_unbroken_one_does(
     run = tmp_path / "run"
     for stop in stops:
         given = {"mean_image": image} if stop == stops[0] else {"resume": True}
-        outcome = train_on(photos, run, both, Stopping(stop), workers=workers, **given)
+        outcome = train_on(photos, run, both, StopAt(stop), workers=workers, **given)
         assert (outcome.signal, outcome.step) == (signal.SIGINT, stop)
     train_on(photos, run, both, resume=True, workers=workers)
     whole, broken = numbers_of(finished), numbers_of(run)

@@ -233,6 +233,8 @@ def test_initial_weights_are_no_part_of_what_weights_are_of(tiny_photos: Experim
     weights: Weights = read_weights(two_classes)
     other = tiny_photos.but({"recipe": {"init": {"fan": "fan_in"}}, "start": {"weights": weights.digest}})
     require_fitting(weights, other)
+    with pytest.raises(DataError, match="bicubic"):
+        require_fitting(weights, other.but({"recipe": {"photographs": {"contract": {"resample": "bicubic"}}}}))
 
 
 def test_a_recipe_without_a_word_about_initial_weights_has_the_usual_ones() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.listeners import StopAt
 from tests.tested import on_cuda
 
 from reslab.core.experiment import Experiment
@@ -21,17 +22,6 @@ from reslab.training.step import Training
 
 Session = Callable[..., Outcome]
 WALL_CLOCK = {"seconds", "images_per_second"}
-
-
-class StopAt(Notify):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: int) -> None:
-        if step == self.step:
-            signal.raise_signal(signal.SIGINT)
 
 
 class Crash(BaseException):

@@ -1,11 +1,11 @@
 """A run goes on whether its photographs lie in a folder or in shards, to the same bits."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.listeners import StopAt
 
 from reslab.core.errors import RunError
 from reslab.data.pack import pack
@@ -19,17 +19,6 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 TrainOn = Callable[..., Outcome]
 NumbersOf = Callable[[Path], dict[str, Any]]
-
-
-class Interrupting(Notify):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, stop: int) -> None:
-        self.stop = stop
-
-    def stepped(self, step: int) -> None:
-        if step == self.stop:
-            signal.raise_signal(signal.SIGINT)
 
 
 class Hearing(Notify):
@@ -60,15 +49,15 @@ def test_a_run_begun_on_one_ends_on_the_other_as_an_unbroken_one_does(
     tmp_path: Path,
 ) -> None:
     first, second = (shards, photos) if shards_first else (photos, shards)
-    assert train_on(first, tmp_path / "run", notify=Interrupting(3)).step == 3
-    assert train_on(second, tmp_path / "run", notify=Interrupting(5), resume=True, workers=2).step == 5
+    assert train_on(first, tmp_path / "run", notify=StopAt(3)).step == 3
+    assert train_on(second, tmp_path / "run", notify=StopAt(5), resume=True, workers=2).step == 5
     train_on(first, tmp_path / "run", resume=True)
     assert numbers_of(tmp_path / "run") == numbers_of(finished_on_photos)
 
 
 def test_resized_pictures_are_others(train_on: TrainOn, photos: Path, tmp_path: Path) -> None:
     pack(PictureFolder(photos), tmp_path / "small", Packing(smaller=Smaller(45, 90)), 0)
-    train_on(photos, tmp_path / "run", notify=Interrupting(3))
+    train_on(photos, tmp_path / "run", notify=StopAt(3))
     with pytest.raises(RunError, match=r"small holds other pictures than those that .*run was begun with"):
         train_on(tmp_path / "small", tmp_path / "run", resume=True)
 

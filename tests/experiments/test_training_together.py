@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +70,6 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == STEPS
     return out
-
-
-@pytest.fixture
-def begun() -> Iterator[list[Torchrun]]:
-    """Those that a test begins; none is left running."""
-    processes: list[Torchrun] = []
-    yield processes
-    for process in processes:
-        process.end()
 
 
 def test_two_processes_keep_one_run_whose_hits_are_those_of_one(unbroken: Path) -> None:
