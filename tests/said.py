@@ -1,5 +1,6 @@
-"""What a command said: its answer, or the one line of a mistake."""
+"""What a command said: its answer, or the one line of a mistake; and a terminal to say it to."""
 
+import io
 import json
 import subprocess
 from typing import Any
@@ -24,3 +25,10 @@ def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
 def bare_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
     """The same without the program's name."""
     return one_line(done, code).removeprefix("reslab: ")
+
+
+class Terminal(io.StringIO):
+    """Where a person reads."""
+
+    def isatty(self) -> bool:
+        return True

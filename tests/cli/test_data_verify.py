@@ -1,7 +1,6 @@
 """`reslab data verify`: what it prints, and the code it exits with."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.picture_bytes import image, png_of, saved
-from tests.said import one_line
+from tests.said import Terminal, one_line
 
 from reslab.cli.app import run
 from reslab.cli.data import LISTED
@@ -188,11 +187,6 @@ def test_a_long_path_and_its_reason_are_whole_and_on_one_line(reslab: Command, d
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("val/birch/")]
     assert f"val/birch/{LONG_NAME}.jpg" in line
     assert "has the same bytes as train/ash/0.jpg, so it is trained on and tested on" in line
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_a_narrow_terminal_shows_a_path_whole(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

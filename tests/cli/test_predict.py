@@ -1,7 +1,6 @@
 """`reslab predict`: a run's answers about files and folders of them."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import torch
 from PIL import Image
 from tests.hostile import nobody
 from tests.picture_bytes import image, saved
-from tests.said import one_line
+from tests.said import Terminal, one_line
 
 from reslab.cli.app import run
 from reslab.data import photographs
@@ -592,11 +591,6 @@ def test_classes_of_any_name_are_one_line_each(
     assert line.isprintable()
     assert line.count(" %") == 5
     assert json.dumps(whole, ensure_ascii=False).encode()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_a_title_is_whole_on_a_terminal(

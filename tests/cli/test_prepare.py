@@ -36,7 +36,7 @@ from tests.imagenet_archives import (
     val_name,
 )
 from tests.picture_bytes import packed_zeros, saved, sized_jpeg
-from tests.said import bare_line
+from tests.said import Terminal, bare_line
 
 from reslab.cli.app import run
 
@@ -118,11 +118,6 @@ def test_different_classes_are_a_warning(reslab: Command, archives: Archives, ou
     assert done.stderr.startswith(
         f"reslab: warning: {out}: train/ and val/ have different classes: only in val/: {FIRST}"
     )
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize("form", [(), ("--shards",)])

@@ -1,12 +1,15 @@
 """``reslab recipes diff`` as a user runs it."""
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.said import Terminal
 
+from reslab.cli.app import run
 from reslab.core.experiment import Experiment, ModelSpec
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe
@@ -111,6 +114,17 @@ def test_longer_is_a_multiplier_of_the_steps(reslab: Command) -> None:
     assert steps("--longer", 0.5, "--epochs", 1) == 47  # half of 12,000 pictures in batches of 128
     done = reslab(*words, "--longer", 0)
     assert (done.returncode, done.stderr) == (2, "reslab: --longer must be positive, not 0.0\n")
+
+
+def test_in_a_narrow_terminal_no_setting_loses_a_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "84")
+    monkeypatch.setattr("reslab.cli.output.WIDE", 84)
+    with contextlib.redirect_stdout(Terminal()) as shown:
+        assert run(["recipes", "diff", "paper", "torchvision-v1"]) == 0
+    told = "".join(line[:26].strip() for line in shown.getvalue().splitlines())
+    assert "photographs.colour.eigenvalues" in told
+    assert "photographs.colour.eigenvectors" in told
+    assert "…" not in shown.getvalue()
 
 
 def test_every_spec_file_of_the_documents_is_one(reslab: Command, photos: Path, tmp_path: Path) -> None:

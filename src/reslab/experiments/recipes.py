@@ -6,6 +6,7 @@ in capitals.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -193,6 +194,7 @@ DEFAULT_RECIPES: Final[dict[DataName, str]] = {
     "cifar100": "cifar-paper",
     "folder": "photographs",
 }
+WRAPPED: Final = re.compile(r"(?<!\n)\n(?!\n|[A-Z][a-z]+: )")  # where a line of a docstring goes on
 WARMED_UP: Final = ("cifar-resnet110", "cifar-resnet1202")  # section 4.2: 110 warms up, 1202 "as described above"
 
 
@@ -212,12 +214,12 @@ def named_recipe(name: str) -> Recipe:
 
 
 def about_recipe(name: str) -> str:
-    """What is said of the recipe called ``name``: its purpose in the first line, then expectation, cost and command.
+    """What is said of the recipe called ``name``, a line each: purpose, expectation, cost and command.
 
     Raises:
         SpecError: as `named_recipe`.
     """
-    return inspect.getdoc(_made(name)) or ""
+    return WRAPPED.sub(" ", inspect.getdoc(_made(name)) or "")
 
 
 def with_optimizer(recipe: Recipe, optim: Optimizer) -> Recipe:
