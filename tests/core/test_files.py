@@ -6,13 +6,23 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from reslab.core.errors import RunError, StorageError
-from reslab.core.files import canonical_json, refilled, sha256_file, storing, write_bytes, write_json, write_text
+from reslab.core.files import (
+    canonical_json,
+    refilled,
+    sha256_file,
+    storing,
+    whole_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def refusing(code: int) -> object:
@@ -28,9 +38,14 @@ def test_a_file_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
 
 
-def test_a_file_can_be_read_by_everyone(tmp_path: Path) -> None:
-    write_bytes(tmp_path / "x", b"1")
-    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_can_be_read_by_whom_the_user_lets(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "x", b"1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == mode
 
 
 def test_a_second_write_replaces_the_first_and_never_opens_it(tmp_path: Path) -> None:
@@ -87,7 +102,7 @@ def test_a_spent_quota_is_a_full_disk(tmp_path: Path, code: int) -> None:
 
 
 def test_a_missing_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.mkstemp", lambda **_: refusing(errno.EACCES)())  # type: ignore[operator]
+    monkeypatch.setattr(Path, "open", refusing(errno.EACCES))
     with pytest.raises(StorageError) as failure:
         write_bytes(tmp_path / "x", b"1")
     assert str(failure.value) == f"cannot write {tmp_path / 'x'}: Permission denied"
@@ -184,17 +199,40 @@ def test_what_says_that_a_folder_is_whole_goes_first_and_comes_last(
     assert "facts" not in contents(target)
 
 
-def test_what_a_process_that_is_gone_left_half_filled_is_removed(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    begin = f".partial-scores-{platform.node()}"
-    for name in (f"{begin}-{gone.pid}-ab", f"{begin}-{os.getpid()}-cd", f".partial-scores-elsewhere-{gone.pid}-ef"):
-        (tmp_path / name).mkdir()
-    with refilled(tmp_path / "scores", NAMES) as partial:
+def write_file(target: Path) -> None:
+    write_bytes(target, b"1")
+
+
+def write_folder(target: Path) -> None:
+    with whole_folder(target) as partial:
         fill(partial, facts="1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [f"{begin}-{os.getpid()}-cd", f".partial-scores-elsewhere-{gone.pid}-ef", "scores"]
+
+
+def fill_folder(target: Path) -> None:
+    with refilled(target, NAMES) as partial:
+        fill(partial, facts="1")
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder, fill_folder])
+def test_what_a_process_that_was_killed_left_half_written_is_removed(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom reslab.core import files\n"
+        "from tests.core import test_files\n"
+        "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "getattr(test_files, sys.argv[1])(Path(sys.argv[2]))"
     )
+    subprocess.run([sys.executable, "-c", program, write.__name__, str(tmp_path / "scores")], check=False)
+    left = [path.name for path in tmp_path.iterdir()]
+    begin = f".partial-scores-{platform.node()}-"
+    assert len(left) == 1
+    assert left[0].startswith(begin)
+    others = [f"{begin}{os.getpid()}-cd", left[0].replace(platform.node(), "elsewhere"), left[0].replace("sc", "fl")]
+    for name in others:
+        (tmp_path / name).mkdir()
+    write(tmp_path / "scores")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "scores"])
 
 
 def test_a_file_and_the_root_are_no_folders_to_fill(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from reslab.data.prepare import prepare_imagenet
 PROGRAM = """
 import json, os, signal, sys
 from pathlib import Path
-from reslab.data import devkit, meta_mat, prepare, unpack
+from reslab.core import files
 from reslab.core.errors import RunError
+from reslab.data import devkit, meta_mat, prepare, unpack
 from reslab.data.halves import Sources
 from reslab.data.prepare import prepare_imagenet
 
@@ -45,6 +46,8 @@ def half(path, data):
     with path.open("wb") as stream:
         stream.write(data[: len(data) // 2])
 
+if where == "inside a note":
+    files.write_synced = dying(files.write_synced, act=half)
 if where == "inside a write":
     Path.write_bytes = dying(Path.write_bytes, act=half)
 if where == "before a rename":
@@ -81,12 +84,15 @@ def killed(archives: Archives, out: Path, where: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("where", "number"),
     [
+        ("inside a note", 1),
         ("inside a write", 30),
         ("after the journal", 21),
         ("after the manifest", 1),
         *(
             pytest.param(*point, marks=pytest.mark.slow)
             for point in (
+                ("inside a note", 3),
+                ("inside a note", 4),
                 ("inside a write", 1),
                 ("inside a write", 70),
                 ("before a rename", 20),

@@ -88,8 +88,8 @@ def whole_folder(target: Path, needed: int | None = None) -> Iterator[Path]:
     Raises:
         StorageError: as `storing` says.
     """
-    partial = target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
     with storing(target, needed):
+        partial = _partial(target)
         try:
             partial.mkdir(parents=True)
             yield partial
@@ -118,10 +118,9 @@ def refilled(target: Path, names: Sequence[str]) -> Iterator[Path]:
     place = target.resolve()
     if not place.name or (place.exists() and not place.is_dir()):
         raise RunError(f"{target} cannot be filled: it is {'a file' if place.name else 'the root of all folders'}")
-    begin, end = f"{PARTIAL}{place.name}-{platform.node()}-", f"-{secrets.token_hex(4)}"
-    partial, above = place.with_name(f"{begin}{os.getpid()}{end}"), not place.parent.exists()
+    above = not place.parent.exists()
     with storing(target):
-        _remove_orphans(place.parent, begin)
+        partial = _partial(place)
         partial.mkdir(parents=True)
     try:
         yield partial
@@ -153,12 +152,17 @@ def _take_over(partial: Path, place: Path, names: Sequence[str]) -> None:
         os.close(handle)
 
 
-def _remove_orphans(folder: Path, begin: str) -> None:
-    """Delete what processes of this machine that are gone left half-filled."""
-    for path in folder.glob(f"{glob.escape(begin)}*"):
+def _partial(target: Path) -> Path:
+    """A name beside ``target`` to write under; what processes of this machine that are gone left there is deleted."""
+    begin = f"{PARTIAL}{target.name}-{platform.node()}-"
+    for path in target.parent.glob(f"{glob.escape(begin)}*"):
         number = path.name.removeprefix(begin).partition("-")[0]
         if number.isdecimal() and not _alive(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    return target.with_name(f"{begin}{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _alive(process: int) -> bool:
@@ -204,12 +208,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with storing(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        partial = Path(name)
+        partial = _partial(path)
         try:
             write_synced(partial, data)
-            partial.chmod(0o644)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
