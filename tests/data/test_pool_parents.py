@@ -88,8 +88,7 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, _frame: came.append(number))
 stream = in_order(Work(), range(40), 2, say)
 found = [next(stream)[0][0] for _ in range(6)]
-before = sorted(child.pid for child in multiprocessing.active_children())
-say(*before)
+say(*[child.pid for child in multiprocessing.active_children()])
 while len(came) < 2:
     time.sleep(0.01)
 found += [result[0] for result, _ in stream]
@@ -101,7 +100,6 @@ say("done")
         for number in (signal.SIGTERM, signal.SIGINT):
             os.killpg(process.pid, number)
             time.sleep(0.1)
-            assert process.poll() is None
         out, err = process.communicate(timeout=20)
         assert (out, err, process.returncode) == ("done\n", "", 0)
         assert all_end(workers, 1)
