@@ -103,6 +103,13 @@ class Tar:
                 found[name] = Member(name, start, size)
         return list(found.values())
 
+    def first_name(self) -> str | None:
+        """What the first member is called, whatever it is; None: there is no header that can be read."""
+        try:
+            return next((header.name for header, _ in self._headers()), None)
+        except DataError:
+            return None
+
     def read(self, member: Member) -> bytes:
         """A member's bytes.
 

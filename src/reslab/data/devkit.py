@@ -14,11 +14,10 @@ from reslab.core.text import few, printable
 from reslab.core.units import bytes_text
 from reslab.data.archive import Limits, Tar
 from reslab.data.meta_mat import Synset, read_synsets
+from reslab.data.which_archive import GZIP, KIT, ROOT, refuse_another
 
-ROOT: Final = "ILSVRC2012_devkit_t12"
 META: Final = "data/meta.mat"
 TRUTH: Final = "data/ILSVRC2012_validation_ground_truth.txt"
-GZIP: Final = b"\x1f\x8b"
 MAX_UNPACKED: Final = 2**26  # bytes; ours: the official kit is below a tenth of it
 LIMITS: Final = Limits(members=1_000, size=2**25, total=MAX_UNPACKED)
 MAX_TRUTH: Final = 2**20  # bytes; ours: 50,000 numbers of a line each have a fifth of it
@@ -97,6 +96,8 @@ def _unpacked(path: Path, title: str) -> bytes:
         if path.exists() and not path.is_file():
             raise DataError(f"{title} is not a regular file")
         with path.open("rb") as stream:
+            refuse_another(Tar(stream, 0, path.stat().st_size, title), KIT)
+            stream.seek(0)
             packed = stream.read(len(GZIP)) == GZIP
             stream.seek(0)
             data = _first(gzip.GzipFile(fileobj=stream) if packed else stream)

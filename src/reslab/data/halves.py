@@ -15,6 +15,7 @@ from reslab.data.devkit import MAX_CLASSES, Devkit
 from reslab.data.parts import Split
 from reslab.data.picture_file import MAX_BYTES
 from reslab.data.prepared import Half, Origin, origin_of
+from reslab.data.which_archive import CLASS_ARCHIVE, TRAINING, VAL_PICTURE, VALIDATION, Official, refuse_another
 
 OFFICIAL: Final[dict[Split, int]] = {
     "train": 1_281_167,
@@ -24,8 +25,6 @@ MAX_TOTAL: Final = 2**38  # bytes; ours: the official archive of training pictur
 TRAIN: Final = Limits(members=MAX_CLASSES, size=2**32, total=MAX_TOTAL)  # ours: a class has about 150 MB
 CLASS: Final = Limits(members=10_000, size=MAX_BYTES, total=2**32)  # ours: a class has at most 1,300 pictures
 VAL: Final = Limits(members=OFFICIAL["val"], size=MAX_BYTES, total=MAX_TOTAL)
-CLASS_ARCHIVE: Final = re.compile(r"n[0-9]{8}\.tar")
-VAL_PICTURE: Final = re.compile(r"ILSVRC2012_val_[0-9]{8}\.JPEG")
 
 
 class Picture(NamedTuple):
@@ -82,13 +81,15 @@ def archived_halves(sources: Sources, devkit: Devkit | None, opened: ExitStack) 
         yield _val(sources.val, devkit, opened)
 
 
-def _opened(path: Path, opened: ExitStack) -> tuple[Origin, Tar]:
+def _opened(path: Path, wanted: Official, opened: ExitStack) -> tuple[Origin, Tar]:
     origin = origin_of(path)
-    return origin, Tar(opened.enter_context(path.open("rb")), 0, origin.bytes, origin.name)
+    tar = Tar(opened.enter_context(path.open("rb")), 0, origin.bytes, origin.name)
+    refuse_another(tar, wanted)
+    return origin, tar
 
 
 def _train(path: Path, devkit: Devkit | None, opened: ExitStack) -> ArchivedHalf:
-    origin, tar = _opened(path, opened)
+    origin, tar = _opened(path, TRAINING, opened)
     archives = tar.members(TRAIN, CLASS_ARCHIVE)
     if not archives:
         raise DataError(f"{tar.title} holds no classes")
@@ -109,7 +110,7 @@ def _class_by_class(tar: Tar, archives: list[Member]) -> Iterator[Group]:
 
 
 def _val(path: Path, devkit: Devkit, opened: ExitStack) -> ArchivedHalf:
-    origin, tar = _opened(path, opened)
+    origin, tar = _opened(path, VALIDATION, opened)
     members = tar.members(VAL, VAL_PICTURE)
     answers = [devkit.wnids[place] for place in devkit.truth]
     if len(members) != len(answers) or not members:
