@@ -143,9 +143,142 @@ def test_packing_again_finds_that_all_is_done(trees: Path, tmp_path: Path) -> No
     assert (again.kept, again.shards) == (SHARDS, SHARDS)
     assert (again.pictures, again.size, again.digests) == (first.pictures, first.size, first.digests)
     assert content(tmp_path / "out") == before
-    (tmp_path / "out" / "val" / "shard-00000.tar").unlink()
-    with pytest.raises(DataError, match=r"val/shard-00000\.tar cannot be read"):
+
+
+def times(out: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*.tar")}
+
+
+CURE = "give the command that made these shards once more, and it makes this one again"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("lose", "says"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda file: os.truncate(file, 512), r"has 512 bytes, not the [\d,]+ that its index"),
+    ],
+)
+def test_a_shard_that_was_lost_is_named_with_a_cure_and_the_cure_makes_that_one_again(
+    lose: Callable[[Path], Any], says: str, workers: int, trees: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first, before = packed(trees, out), content(out)
+    lost = out / "val" / "shard-00001.tar"
+    kept = {path: time for path, time in times(out).items() if path != lost}
+    lose(lost)
+    with pytest.raises(DataError, match=rf"^shard {lost} {says}.*: {CURE}$"):
+        find_data(str(out)).read("train")
+    heard: list[tuple[int, int]] = []
+    again = packed(trees, out, workers, lambda *told: heard.append(told))
+    assert (again.kept, again.shards, heard) == (SHARDS - 1, SHARDS, [(18, 18)])
+    assert (again.pictures, again.size, again.digests) == (first.pictures, first.size, first.digests)
+    assert content(out) == before
+    assert times(out).items() >= kept.items()
+
+
+def test_what_is_made_again_may_be_stopped_and_gone_on_with(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    packed(trees, out)
+    before = content(out)
+    for name in ("train/shard-00001.tar", "train/shard-00003.tar", "val/shard-00002.tar"):
+        (out / name).unlink()
+    with pytest.raises(StoppedError):
+        packed(trees, out, progress=stop_at(1))
+    with pytest.raises(DataError, match="the command that began goes on with them"):
+        find_data(str(out))
+    kept = times(out)
+    assert out / "train" / "shard-00001.tar" in kept
+    assert packed(trees, out, 2).kept == SHARDS - 2
+    assert content(out) == before
+    assert times(out).items() >= kept.items()
+
+
+def test_a_stop_once_all_is_made_is_tidied_up(trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_place: Path) -> None:
+        raise StoppedError
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", stopped)
+        with pytest.raises(StoppedError):
+            packed(trees, out)
+    before = times(out)
+    for workers in (0, 2):
+        (out / PACKING).mkdir(exist_ok=True)
+        assert packed(trees, out, workers).kept == SHARDS
+        assert not (out / PACKING).exists()
+    assert times(out) == before
+
+
+@pytest.mark.parametrize("halved", [True, False])
+def test_a_folder_of_shards_that_was_deleted_is_made_again(halved: bool, trees: Path, tmp_path: Path) -> None:  # noqa: FBT001
+    root, out = trees if halved else trees / "train", tmp_path / "out"
+    shards = packed(root, out).shards
+    before = content(out)
+    shutil.rmtree(out / "val" if halved else out)
+    assert packed(root, out).kept == (shards - 3 if halved else 0)
+    assert content(out) == before
+
+
+def test_a_lost_shard_of_pictures_that_have_changed_is_not_made_again(trees: Path, tmp_path: Path) -> None:
+    out, changed = tmp_path / "out", trees / "val" / "ash" / "001.jpg"
+    packed(trees, out)
+    before = content(out)
+    flip(changed)
+    holding = next(name for name, data in before.items() if name[:3] == "val" and old_bytes(changed) in data)
+    (out / holding).unlink()
+    for _ in range(2):
+        with pytest.raises(DataError) as error:
+            packed(trees, out)
+        assert str(error.value) == (
+            f"{out}/{holding} cannot be made again: pictures have changed since; remove {out}/val, and all of it is"
+            " made again"
+        )
+        assert not (out / holding).exists()
+    shutil.rmtree(out / "val")
+    packed(trees, out)
+    packed(trees, tmp_path / "fresh")
+    assert content(out) == content(tmp_path / "fresh")
+
+
+def old_bytes(file: Path) -> bytes:
+    """What the file was before `flip`."""
+    data = bytearray(file.read_bytes())
+    data[700] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize("first", ["halves", "one set"])
+def test_halves_and_one_set_do_not_share_a_folder(first: str, trees: Path, tmp_path: Path) -> None:
+    roots = [trees, trees / "train"] if first == "halves" else [trees / "train", trees]
+    packed(roots[0], tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(DataError, match=rf"^cannot pack into {tmp_path}/out: it holds shards of other pictures or"):
+        packed(roots[1], tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+def test_shards_without_their_index_are_left_alone(trees: Path, tmp_path: Path) -> None:
+    packed(trees, tmp_path / "out")
+    (tmp_path / "out" / "val" / INDEX).unlink()
+    before = content(tmp_path / "out")
+    with pytest.raises(
+        DataError, match=rf"^cannot pack into {tmp_path}/out/val: it holds something else \(shard-00000"
+    ):
         packed(trees, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+def test_another_pillow_does_not_make_a_resized_shard_again(
+    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(trees, tmp_path / "out", smaller=Smaller(30, 90))
+    (tmp_path / "out" / "val" / "shard-00000.tar").unlink()
+    monkeypatch.setattr("PIL.__version__", "0.0")
+    with pytest.raises(DataError, match=r"it holds shards of other pictures or sizes, or resized by another Pillow$"):
+        packed(trees, tmp_path / "out", smaller=Smaller(30, 90))
 
 
 @pytest.mark.parametrize("how", [{"size": 20_000}, {"pictures": 3}, {"smaller": Smaller(30, 90)}])

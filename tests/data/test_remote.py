@@ -243,7 +243,7 @@ def test_a_shard_that_is_missing_there_is_named(url: str) -> None:
     photos = photos_at(url)
     fsspec.filesystem("memory").rm("/bucket/photos/shard-00000.tar")
     number = int(np.flatnonzero(photos.store.shards.shards == 0)[0])  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match=rf"^shard {url}/shard-00000\.tar is missing$"):
+    with pytest.raises(DataError, match=rf"^shard {url}/shard-00000\.tar is missing: copy it there again$"):
         photos.store.read(number)
 
 

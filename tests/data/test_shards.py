@@ -247,7 +247,7 @@ def test_a_shard_that_is_cut_after_it_was_opened_is_found_when_it_is_read(own: P
 
 def without_a_shard(own: Path) -> str:
     (own / "shard-00001.tar").unlink()
-    return f"shard {own}/shard-00001.tar cannot be read: No such file or directory"
+    return f"shard {own}/shard-00001.tar is missing: give the command that made these shards once more, and it makes"
 
 
 def with_a_cut_shard(own: Path) -> str:

@@ -23,7 +23,6 @@ from reslab.data.parts import HALVES
 from reslab.data.shard_writer import PARTIAL, Written
 from reslab.data.shards import INDEX, PACKING, Shards, read_shards
 from reslab.data.source import PictureFolder, Reading
-from reslab.data.store import LocalFiles
 
 PLAN: Final = "plan.json"
 OTHERS: Final = "it holds shards of other pictures or sizes"
@@ -70,7 +69,7 @@ def pack(
     progress: Callable[[int, int], None] = unheard,
     found: Found = unheard,
 ) -> Packed:
-    """Pack a folder into ``out``, or go on where that was stopped.
+    """Pack a folder into ``out``, go on where that was stopped, or make again what has been lost there.
 
     Args:
         source: the folder.
@@ -94,36 +93,61 @@ def pack(
         {half: source.read(half, how_read) for half in HALVES} if source.halved else {".": source.read("all", how_read)}
     )
     sets = [PackSet(part, photos, out, how) for part, photos in parts.items()]
-    if begun == "finished":
-        packed = Packed()
-        for one, shards in zip(sets, _finished(out, sets), strict=True):
-            packed.add(one, shards, len(shards.files))
-        return packed
+    if begun == "finished" and not any((one.folder / INDEX).is_file() for one in sets):
+        raise cannot_pack(out, OTHERS)
+    there = [finished(one) for one in sets]
+    if begun == "finished" and not any(len(one.lacking(shards)) for one, shards in zip(sets, there, strict=True)):
+        return _as_it_is(sets, there)
     for one in sets:
         one.require_readable()
     with held(out, {one.part: one.plan for one in sets}):
-        return write(sets, workers, warn, progress)
+        return write(sets, there, workers, warn, progress)
+
+
+def _as_it_is(sets: Sequence[PackSet], there: Sequence[Shards | None]) -> Packed:
+    packed = Packed()
+    for one, shards in zip(sets, there, strict=True):
+        assert shards is not None
+        packed.add(one, shards, len(shards.files))
+    return packed
 
 
 def write(
-    sets: Sequence[PackSet], workers: int, warn: Callable[[str], None], progress: Callable[[int, int], None]
+    sets: Sequence[PackSet],
+    there: Sequence[Shards | None],
+    workers: int,
+    warn: Callable[[str], None],
+    progress: Callable[[int, int], None],
 ) -> Packed:
-    """Every shard of every set, then the indices; ``out`` must be `held`.
+    """Every shard of every set that is not there yet, or not any more, then the indices; ``out`` must be `held`.
+
+    Args:
+        sets: what is packed.
+        there: the index of each set that was finished before; None: of one that was not.
+        workers: processes that read and write.
+        warn: hears of workers that died or hung.
+        progress: told how many of how many pictures are done.
 
     Raises:
+        DataError: a shard of a finished set is lost, and its pictures have changed.
         PictureError: a picture cannot be read.
         StorageError: a shard cannot be written.
     """
-    total, done = sum(len(one.photos) for one in sets), 0
+    asked = [(one, before, one.lacking(before)) for one, before in zip(sets, there, strict=True)]
+    total = sum(len(one.photos) for one in sets)
+    done = total - sum(len(one.members[number]) for one, _, numbers in asked for number in numbers)
     packed, made = Packed(), []
-    for one in sets:
+    for one, before, numbers in asked:
         written: list[Written] = []
-        with contextlib.closing(one.written(workers, warn)) as shards:  # stopped here, its workers end before we go on
-            for shard in shards:
+        with contextlib.closing(one.written(numbers, workers, warn)) as shards:  # stopped here, its workers end first
+            for number, shard in zip(numbers, shards, strict=True):
+                if before is not None:
+                    one.require_same(shard, before.files[number])
                 written.append(shard)
                 done += len(shard.sizes)
                 progress(done, total)
-        made.append((one, one.shards(written), sum(not shard.anew for shard in written)))
+        whole = one.shards(written) if before is None else before
+        made.append((one, whole, len(whole.files) - sum(shard.anew for shard in written)))
         packed.odd += [(one.photos.index.path(number), what) for shard in written for number, what in shard.odd]
     for one, whole, kept in made:
         whole.save(one.folder / INDEX)
@@ -152,21 +176,25 @@ def _require_ours(out: Path) -> str:
     return "new"
 
 
-def _finished(out: Path, sets: Sequence[PackSet]) -> list[Shards]:
-    """The indices of the same packing that was finished before.
+def finished(one: PackSet) -> Shards | None:
+    """The index of a set that was finished before; None: it was not, and what is there does no harm.
 
     Raises:
-        DataError: it is of something else, or shards have gone since.
+        DataError: it is of something else, or something else is in its place.
     """
-    found = []
-    for one in sets:
-        file = one.folder / INDEX
-        shards = read_shards(file) if file.is_file() else None
-        if shards is None or shards.facts.get("plan") != one.plan:
-            raise cannot_pack(out, OTHERS)
-        LocalFiles(one.folder).check(shards.files)
-        found.append(shards)
-    return found
+    file = one.folder / INDEX
+    if one.folder.is_file():
+        raise cannot_pack(one.folder, "it is a file")
+    if file.is_file():
+        shards = read_shards(file)
+        if shards.facts.get("plan") != one.plan:
+            raise cannot_pack(one.folder, OTHERS + (", or resized by another Pillow" if one.how.smaller else ""))
+        return shards
+    if one.folder.exists() and not one.room.exists():
+        there = sorted(entry.name for entry in one.folder.iterdir())
+        if there:
+            raise cannot_pack(one.folder, f"it holds something else ({few(there)})")
+    return None
 
 
 @contextlib.contextmanager

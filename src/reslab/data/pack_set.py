@@ -1,6 +1,6 @@
 """One set of pictures to be packed: how it is divided into shards, and what its index will say."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,15 +10,17 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from reslab.core.errors import PictureError
+from reslab.core.errors import DataError, PictureError
 from reslab.core.files import canonical_json, sha256_text, storing
+from reslab.core.text import printable
 from reslab.core.units import bytes_of
 from reslab.data import chance
 from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import MAX_BYTES
 from reslab.data.pool import in_order
 from reslab.data.shard_writer import Look, Smaller, WriteShards, Written
-from reslab.data.shards import COLUMNS, FORMAT, PACKING, Shards
+from reslab.data.shards import COLUMNS, FORMAT, PACKING, ShardFile, Shards
+from reslab.data.store import LocalFiles
 
 SEED: Final = 20151210  # of the order in shards; ours: the day of the paper, any other would do
 BLOCK: Final = 512  # bytes that a TAR file is made of
@@ -78,8 +80,18 @@ class PackSet:
             except PictureError as error:
                 raise self.photos.named(number, error) from None
 
-    def written(self, workers: int, warn: Callable[[str], None]) -> Generator[Written, None, None]:
-        """Every shard, in order, when it is finished.
+    def lacking(self, there: Shards | None) -> Sequence[int]:
+        """The numbers of the shards that a set lacks whose index is ``there``: all, where there is none.
+
+        Raises:
+            DataError: one cannot be looked for.
+        """
+        return range(len(self.members)) if there is None else LocalFiles(self.folder).lacking(there.files)
+
+    def written(
+        self, numbers: Sequence[int], workers: int, warn: Callable[[str], None]
+    ) -> Generator[Written, None, None]:
+        """The shards of these numbers, in order, each when it is finished.
 
         Raises:
             PictureError: a picture cannot be read.
@@ -89,9 +101,23 @@ class PackSet:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.room.mkdir(parents=True, exist_ok=True)
         work = WriteShards(self.photos, self.members, self.folder, self.room, self.plan, self.how.smaller, self.look)
-        with closing(in_order(work, range(len(self.members)), workers, warn, PATIENCE)) as shards:
+        with closing(in_order(work, numbers, workers, warn, PATIENCE)) as shards:
             for shard, _ in shards:
                 yield shard
+
+    def require_same(self, made: Written, lost: ShardFile) -> None:
+        """That a shard which was made again is the one that the set lost.
+
+        Raises:
+            DataError: it is another, and is removed.
+        """
+        if made.file != lost:
+            place = self.folder / lost.name
+            place.unlink()
+            raise DataError(
+                f"{printable(str(place))} cannot be made again: pictures have changed since; remove"
+                f" {printable(str(self.folder))}, and all of it is made again"
+            )
 
     def shards(self, written: list[Written]) -> Shards:
         """The index of shards that are all there."""

@@ -32,8 +32,8 @@ class Form(Protocol):
     def whole(self, half: Split, before: Half) -> bool:
         """Whether the half that was made is still there; raises DataError where it is of other settings."""
 
-    def made(self, plan: ArchivedHalf) -> AbstractContextManager[Half]:
-        """Make a half, or go on with it; what that needed is removed at the end of the context, once it is noted."""
+    def made(self, plan: ArchivedHalf, before: Half | None, /) -> AbstractContextManager[Half]:
+        """Make a half, go on with it, or mend the one made ``before``; at the end, what that needed is removed."""
 
     def tidy(self, half: Split) -> None:
         """Remove what is not needed once a half is whole."""
@@ -82,7 +82,7 @@ def prepare_as(form: Form, sources: Sources, out: Path, warn: Callable[[str], No
         if devkit is not None:
             _write_order(out / SERVER_CLASSES, devkit)
         for plan in unmade:
-            with form.made(plan) as half:
+            with form.made(plan, getattr(prepared, plan.half)) as half:
                 prepared = prepared.model_copy(update={plan.half: half})
                 write_prepared(out, prepared)
         for plan in plans:
@@ -109,7 +109,7 @@ class _ClassFolders:
         return _counted(self.out / half) == (before.classes, before.pictures)
 
     @contextmanager
-    def made(self, plan: ArchivedHalf) -> Iterator[Half]:
+    def made(self, plan: ArchivedHalf, _before: Half | None, /) -> Iterator[Half]:
         work = Unpacking(self.out, plan.half, plan.origin)
         with work.begun(plan.classes):
             for tar, pictures in plan.groups:

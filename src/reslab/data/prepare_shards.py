@@ -11,11 +11,11 @@ from pathlib import Path
 from reslab.core.errors import DataError
 from reslab.core.files import storing
 from reslab.core.listening import unheard
-from reslab.core.text import few, printable
+from reslab.core.text import printable
 from reslab.data.archive_store import archived
 from reslab.data.folder import Found, require_same_classes
 from reslab.data.halves import ArchivedHalf, Sources
-from reslab.data.pack import OTHERS, Packed, cannot_pack, held, noted, write
+from reslab.data.pack import OTHERS, Packed, cannot_pack, finished, held, noted, write
 from reslab.data.pack_set import Packing, PackSet
 from reslab.data.parts import HALVES, Split
 from reslab.data.photographs import PhotoFolder
@@ -84,26 +84,21 @@ class _Shards:
         shards = read_shards(file)
         if before.sharded.sizes != sizes_of(self.how) or before.sharded.plan != shards.facts.get("plan"):
             raise cannot_pack(self.out / half, OTHERS)
-        LocalFiles(self.out / half).check(shards.files)
-        return True
+        return not LocalFiles(self.out / half).lacking(shards.files)
 
     @contextmanager
-    def made(self, plan: ArchivedHalf) -> Iterator[Half]:
+    def made(self, plan: ArchivedHalf, before: Half | None) -> Iterator[Half]:
         photos = PhotoFolder(plan.tar.title, plan.half, archived(plan, self.found))
         one = PackSet(plan.half, photos, self.out, self.how, oddity)
-        self._require_ours(one)
+        self._refuse_links(one)
+        there = finished(one)
+        kept = None if before is None else there  # what is odd only the note of the half knows, not the index
         one.require_readable()
         with held(self.out, {plan.half: one.plan, "archive": plan.origin.ends}):
-            packed = write([one], self.workers, self.warn, lambda done, total: self.moved(plan.half, done, total))
-            yield Half(
-                archive=plan.origin,
-                devkit=plan.devkit,
-                classes=len(photos.classes),
-                pictures=len(photos),
-                bytes=int(photos.index.sizes.sum()),
-                odd=tuple(Odd(path=path, what=what) for path, what in sorted(packed.odd)),
-                sharded=self._sharded(one, packed),
+            packed = write(
+                [one], [kept], self.workers, self.warn, lambda done, total: self.moved(plan.half, done, total)
             )
+            yield self._half(plan, one, packed) if before is None or kept is None else before
 
     def tidy(self, half: Split) -> None:
         """Remove what packing left that was killed after all was noted."""
@@ -114,6 +109,17 @@ class _Shards:
     def compare(self) -> None:
         require_same_classes(
             str(self.out), {half: read_shards(self.out / half / INDEX).index.classes for half in HALVES}
+        )
+
+    def _half(self, plan: ArchivedHalf, one: PackSet, packed: Packed) -> Half:
+        return Half(
+            archive=plan.origin,
+            devkit=plan.devkit,
+            classes=len(one.photos.classes),
+            pictures=len(one.photos),
+            bytes=int(one.photos.index.sizes.sum()),
+            odd=tuple(Odd(path=path, what=what) for path, what in sorted(packed.odd)),
+            sharded=self._sharded(one, packed),
         )
 
     def _sharded(self, one: PackSet, packed: Packed) -> Sharded:
@@ -127,21 +133,10 @@ class _Shards:
             damaged=tuple(packed.damaged),
         )
 
-    def _require_ours(self, one: PackSet) -> None:
-        """That nothing is overwritten but what this packing made."""
+    def _refuse_links(self, one: PackSet) -> None:
         for place in (one.folder, self.out / PACKING, one.room):
             if place.is_symlink():
                 refuse_link(place, self.out)
-        file = one.folder / INDEX
-        if one.folder.is_file():
-            raise cannot_pack(one.folder, "it is a file")
-        if file.is_file():
-            if read_shards(file).facts.get("plan") != one.plan:
-                raise cannot_pack(one.folder, OTHERS)
-        elif one.folder.exists() and not one.room.exists():
-            there = sorted(entry.name for entry in one.folder.iterdir())
-            if there:
-                raise cannot_pack(one.folder, f"it holds something else ({few(there)})")
 
 
 def sizes_of(how: Packing) -> Sizes:

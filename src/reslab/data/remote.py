@@ -126,7 +126,7 @@ class RemoteFiles:
                 try:
                     self._fetch(file.name, partial)
                 except FileNotFoundError:
-                    raise DataError(f"shard {where} is missing") from None
+                    raise DataError(f"shard {where} is missing: copy it there again") from None
                 if checksum(partial) == (file.size, file.crc):
                     return
             raise DataError(f"shard {where} is damaged, or not the one that its index is of")

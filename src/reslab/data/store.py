@@ -132,18 +132,33 @@ class LocalFiles:
         """Find out whether every shard is there and as long as it was.
 
         Raises:
-            DataError: one is not; the line names it.
+            DataError: one is not; the line names it and says what makes it again.
         """
         for file in files:
-            path = self.folder / file.name
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise DataError(f"shard {printable(str(path))} cannot be read: {error.strerror}") from None
-            if size != file.size:
+            wrong = self._wrong(file)
+            if wrong is not None:
                 raise DataError(
-                    f"shard {printable(str(path))} has {size:,} bytes, not the {file.size:,} that its index says"
+                    f"shard {printable(str(self.folder / file.name))} {wrong}: give the command that made these shards"
+                    " once more, and it makes this one again"
                 )
+
+    def lacking(self, files: Sequence[ShardFile]) -> list[int]:
+        """The places in ``files`` of those that `check` would refuse.
+
+        Raises:
+            DataError: one cannot be looked for.
+        """
+        return [place for place, file in enumerate(files) if self._wrong(file) is not None]
+
+    def _wrong(self, file: ShardFile) -> str | None:
+        path = self.folder / file.name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            raise DataError(f"shard {printable(str(path))} cannot be read: {error.strerror}") from None
+        return None if size == file.size else f"has {size:,} bytes, not the {file.size:,} that its index says"
 
     def note(self, _files: Sequence[ShardFile]) -> None:
         """Nothing is to be said."""
