@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from reslab.cli.advancing import advancing, say_found
 from reslab.cli.output import print_json, print_table, stdout
-from reslab.cli.progress import advancing, warn
+from reslab.cli.progress import warn
 from reslab.core.text import few, printable
 from reslab.core.units import bytes_text
 
@@ -43,12 +44,12 @@ def verify(path: str, /, *, workers: int | None = None, json: bool = False) -> i
         return _verify_small(source.name, {part: source.read(part) for part in HALVES}, as_json=json)
     hands = cores() if workers is None else workers
     begun = time.monotonic()
-    with advancing("pictures") as checked:
+    with advancing("verified") as checked:
         if isinstance(source, ShardFolder):
             found = verify_shards(source, hands, warn, checked)
         else:
             assert isinstance(source, PictureFolder)
-            found = read_all(source.root, HALVES if source.halved else (".",), hands, warn, checked)
+            found = read_all(source.root, HALVES if source.halved else (".",), hands, warn, checked, say_found)
     seconds = time.monotonic() - begun
     if json:
         print_json(_as_json(found, seconds))

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from reslab.cli.output import say
+from reslab.cli.output import say, terminal
 from reslab.cli.progress import numbers
 from reslab.core.rundir import Record
 from reslab.core.units import duration_text
@@ -21,8 +21,8 @@ MARGIN = 4  # lines of the terminal that are left to headings and totals
 
 def audience() -> Audience:
     """The right kind for where standard error goes."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    return LiveTable(console) if console.is_terminal and not console.is_dumb_terminal else PlainTable()
+    console = terminal()
+    return PlainTable() if console is None else LiveTable(console)
 
 
 class PlainTable(Audience):

@@ -17,6 +17,12 @@ def stdout() -> Console:
     return Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False, soft_wrap=not terminal)
 
 
+def terminal() -> Console | None:
+    """Standard error, where it is a terminal that can draw a line again; None: it is a log."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
 def say(text: str) -> None:
     """A line for people, beside the results."""
     print(text, file=sys.stderr, flush=True)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reslab.cli.output import print_json, say, stdout
-from reslab.cli.progress import advancing, warn
+from reslab.cli.advancing import advancing, say_found
+from reslab.cli.output import print_json, stdout
+from reslab.cli.progress import warn
 from reslab.core.errors import SpecError
 from reslab.core.text import few, printable
 from reslab.core.units import bytes_of, bytes_text, counted
@@ -52,9 +53,8 @@ def pack(
     if not isinstance(source, PictureFolder):
         raise SpecError(f"data pack takes a folder of photographs, and {printable(str(path))} is none")
     begun = time.monotonic()
-    with advancing("pictures") as checked:
-        hands = cores() if workers is None else workers
-        packed = write(source, out, how, hands, warn, checked, lambda count: say(f"{count:,} pictures found so far"))
+    with advancing("packed") as done:
+        packed = write(source, out, how, cores() if workers is None else workers, warn, done, say_found)
     seconds = time.monotonic() - begun
     if packed.others:
         warn(f"files that are no pictures by name are in no shard ({len(packed.others):,}): {few(packed.others)}")

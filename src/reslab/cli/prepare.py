@@ -1,15 +1,14 @@
 """``reslab data prepare``."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
-
-from reslab.cli.output import print_json, say, stdout
+from reslab.cli.advancing import advancing_parts, in_bytes, in_pictures, say_found
+from reslab.cli.output import print_json, stdout
+from reslab.cli.progress import warn
 from reslab.core.errors import SpecError
 from reslab.core.text import printable
 from reslab.core.units import duration_text
@@ -66,15 +65,16 @@ def prepare(
 
     write = _writing_shards(shard_size, shorter_side, quality, workers) if shards else prepare_imagenet
     begun = time.monotonic()
-    with _moving() as (tasks, moved):
-        sources = Sources(train_archive, val_archive, devkit)
-        prepared = write(sources, out, lambda text: say(f"reslab: warning: {text}"), moved)
+    made: set[str] = set()
+    with advancing_parts(text=in_pictures if shards else in_bytes) as advanced:
+        moved = partial(_advanced, made, advanced)
+        prepared = write(Sources(train_archive, val_archive, devkit), out, warn, moved)
     seconds = time.monotonic() - begun
     if json:
         print_json(_as_json(out, prepared, seconds))
     else:
         _print(prepared)
-        ending = f"is prepared ({duration_text(seconds)})" if tasks else "was prepared before: nothing is to be done"
+        ending = f"is prepared ({duration_text(seconds)})" if made else "was prepared before: nothing is to be done"
         stdout().print(f"\n{printable(str(out))} {ending}", soft_wrap=True)
 
 
@@ -91,9 +91,7 @@ def _writing_shards(
     how, hands = packing(shard_size, shorter_side, quality), cores() if workers is None else workers
 
     def write(sources: "Sources", out: Path, warn: Callable[[str], None], moved: "Moved") -> "Prepared":
-        found = prepare_shards(
-            sources, out, how, hands, warn, moved, lambda count: say(f"{count:,} pictures found so far")
-        )
+        found = prepare_shards(sources, out, how, hands, warn, moved, say_found)
         sharded = [half.sharded for half in (found.train, found.val) if half and half.sharded]
         warn_damaged([path for one in sharded for path in one.damaged])
         return found
@@ -101,19 +99,10 @@ def _writing_shards(
     return write
 
 
-@contextmanager
-def _moving() -> "Iterator[tuple[dict[str, TaskID], Moved]]":
-    """A bar for each half that is being made, and what moves it; on a terminal alone."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def moved(half: str, done: int, total: int) -> None:
-            if half not in tasks:
-                tasks[half] = bar.add_task(half, total=total)
-            bar.update(tasks[half], completed=done)
-
-        yield tasks, moved
+def _advanced(made: set[str], advanced: Callable[[str, int, int], None], half: str, done: int, of: int) -> None:
+    """Note that there was something to do, and say how far it is."""
+    made.add(half)
+    advanced(half, done, of)
 
 
 def _as_json(out: Path, prepared: "Prepared", seconds: float) -> dict[str, Any]:

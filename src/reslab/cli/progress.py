@@ -1,15 +1,14 @@
 """A run's progress: a live line on a terminal, plain lines elsewhere; always on standard error."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from reslab.cli.output import say
+from reslab.cli.advancing import Lines, say_found
+from reslab.cli.output import say, terminal
 from reslab.core.units import duration_text
 from reslab.experiments.notify import Notify
 
@@ -18,22 +17,13 @@ INTERVAL = 10.0  # seconds between lines about a test
 
 def progress() -> Notify:
     """The right kind for where standard error goes."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress()
+    console = terminal()
+    return PlainProgress() if console is None else LiveProgress(console)
 
 
 def warn(text: str) -> None:
     """A warning on standard error."""
     say(f"reslab: warning: {text}")
-
-
-@contextlib.contextmanager
-def advancing(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told how many of how many are done; on a terminal alone."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def numbers(line: dict[str, Any]) -> str:
@@ -53,18 +43,16 @@ class PlainProgress(Notify):
     """One line an interval, for logs."""
 
     def __init__(self) -> None:
-        self.test: tuple[float, int] | None = None  # when a test was first heard of, and how far it was
+        self.test = Lines(INTERVAL)
         self.told = time.monotonic()
 
     def scored(self, views: int, of: int) -> None:
         """Print how far a long test is."""
-        now = time.monotonic()
-        since, first = self.test = self.test or (now, views)
-        if first < views < of and now - self.told >= INTERVAL:
-            self.told = now
-            say(f"{views:,} of {of:,} views, {duration_text((now - since) / (views - first) * (of - views))} left")
+        left = self.test.left(views, of)
+        if left is not None:
+            say(f"{views:,} of {of:,} views, {left} left")
         if views == of:
-            self.test = None
+            self.test = Lines(INTERVAL)
 
     def averaged(self, pictures: int, of: int) -> None:
         """Print how far a long recomputing is."""
@@ -92,7 +80,7 @@ class PlainProgress(Notify):
 
     def found(self, pictures: int) -> None:
         """Print how far the search is."""
-        say(f"{pictures:,} pictures found so far")
+        say_found(pictures)
 
 
 class LiveProgress(Notify):

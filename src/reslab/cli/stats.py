@@ -4,10 +4,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.progress import Progress
-
-from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.advancing import advancing, say_found
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.progress import warn
 from reslab.core.contract import Contract, Resample
 from reslab.core.errors import SpecError
 
@@ -60,7 +59,7 @@ def stats(
     source = find_data(path)
     asked = {"shorter_side": shorter_side, "crop": crop, "resample": resample}
     contract = _contract({key: value for key, value in asked.items() if value is not None}, source)
-    pictures = source.read(split, Reading())
+    pictures = source.read(split, Reading(found=say_found))
     begun = time.monotonic()
     sums = _summed(pictures, contract, workers)
     seconds = time.monotonic() - begun
@@ -92,16 +91,8 @@ def _summed(pictures: "Dataset", contract: Contract | None, workers: int | None)
     if isinstance(pictures, Pictures):
         return small_sums(pictures)
     assert contract is not None
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("pictures", total=None)
-        return photograph_sums(
-            pictures,
-            contract,
-            cores() if workers is None else workers,
-            lambda text: say(f"reslab: warning: {text}"),
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with advancing("measured") as counted:
+        return photograph_sums(pictures, contract, cores() if workers is None else workers, warn, counted)
 
 
 def _print(found: "Statistics", out: Path | None, seconds: float) -> None:

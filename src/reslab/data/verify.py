@@ -14,7 +14,7 @@ from reslab.core.errors import PictureError
 from reslab.core.listening import unheard
 from reslab.core.text import printable
 from reslab.data.decode import decode
-from reslab.data.folder import beside_classes, class_folders, index_of, pictures_in
+from reslab.data.folder import Found, beside_classes, class_folders, index_of, pictures_in
 from reslab.data.parts import HALVES
 from reslab.data.photographs import PhotoFolder
 from reslab.data.picture_file import SUFFIXES, Header, read_header
@@ -86,6 +86,7 @@ def verify(
     workers: int,
     warn: Callable[[str], None],
     checked: Callable[[int, int], None] = unheard,
+    searched: Found = unheard,
 ) -> Verification:
     """Read every picture below ``root``.
 
@@ -95,6 +96,7 @@ def verify(
         workers: processes that decode.
         warn: hears of workers that died or hung.
         checked: told how many of how many pictures are done.
+        searched: told how many pictures the search has found, now and then.
 
     Raises:
         DataError: a part has no class folders.
@@ -103,7 +105,7 @@ def verify(
     classes = {part: class_folders(root / part) for part in parts}
     found = Verification(root, sorted(set().union(*classes.values())))
     _compare_classes(classes, found)
-    index = index_of(found.classes, _search(root, classes, found), found.others, unheard)
+    index = index_of(found.classes, _search(root, classes, found), found.others, searched)
     _read_all([PhotoFolder(root.name, "all", FolderStore(root, index))], found, workers, warn, checked)
     return found
 
