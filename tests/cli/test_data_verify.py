@@ -155,7 +155,7 @@ def test_long_lists_are_cut_and_said_to_be(reslab: Command, own: Path) -> None:
     assert "and 3 more defects; --json lists all\n" in done.stdout
     assert "more notes" not in done.stdout
     others = ", ".join(f"train/ash/{number}.txt" for number in range(3))
-    assert f"5 other files, which are no pictures by name: {others}, ...\n" in done.stdout
+    assert f"5 other files, which are no pictures by name: {others} and 2 more\n" in done.stdout
     found = document(reslab("data", "verify", own, "--workers", 0, "--json"))
     assert [len(found[key]) for key in ("defects", "notes", "other_files")] == [LISTED + 3, LISTED, 5]
 

@@ -59,11 +59,19 @@ def test_an_empty_folder_becomes_a_run_and_folders_above_are_made(tmp_path: Path
     assert RunDirectory.open(tmp_path / "empty").experiment == RunDirectory.open(tmp_path / "deep/down").experiment
 
 
-def test_another_spec_is_refused_with_the_first_difference(run: RunDirectory) -> None:
+def test_another_spec_is_refused_with_its_differences(run: RunDirectory) -> None:
     with pytest.raises(RunError, match=r"holds another run: seed is 3 there and 4 here$"):
         RunDirectory.create(run.path, EXPERIMENT.but({"seed": 4}))
-    with pytest.raises(RunError, match=r"holds another run: recipe\.optim\.lr is 0\.1 there and 0\.2 here$"):
+    two = r"holds another run: recipe\.optim\.lr is 0\.1 there and 0\.2 here, seed is 3 there and 4 here$"
+    with pytest.raises(RunError, match=two):
         RunDirectory.create(run.path, EXPERIMENT.but({"recipe": {"optim": {"lr": 0.2}}, "seed": 4}))
+
+
+def test_of_many_differences_three_are_named_and_the_others_counted(run: RunDirectory) -> None:
+    many = {"batch": 256, "bn_group": 128, "log_every": 7, "steps": 5, "validation": 9}
+    named = ", ".join(rf"recipe\.{key} is \d+ there and {many[key]} here" for key in ("batch", "bn_group", "log_every"))
+    with pytest.raises(RunError, match=rf"holds another run: {named} and 2 more$"):
+        RunDirectory.create(run.path, EXPERIMENT.but({"recipe": many}))
 
 
 def test_a_table_in_the_place_of_nothing_is_a_difference(run: RunDirectory) -> None:

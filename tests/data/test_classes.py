@@ -165,10 +165,12 @@ def test_folders_that_match_nothing_are_counted_and_the_first_named() -> None:
     assert refusal(["ash", "dingo", "oak\n"], WNIDS) == (
         "classes that the network does not know (2 of 3): ash, oak\\n; it knows 1,000 classes: "
         "tench (n01440764), goldfish (n01443537), great white shark (n01484850), tiger shark (n01491361), "
-        "hammerhead (n01494475), ..."
+        "hammerhead (n01494475) and 995 more"
     )
     many = [f"tree{number}" for number in range(1200)]
-    assert "(1,200 of 1,200): tree0, tree1, tree2, tree3, tree4, ...; it knows" in refusal(many, ["cat", "dog"])
+    assert "(1,200 of 1,200): tree0, tree1, tree2, tree3, tree4 and 1,195 more; it knows" in refusal(
+        many, ["cat", "dog"]
+    )
 
 
 @pytest.mark.parametrize("folder", ["shihtzu", "n0208624", "n020862401", "Bird", "n02086240.old", "n02085620"])

@@ -12,6 +12,7 @@ from reslab.core.errors import RunError
 from reslab.core.experiment import Experiment
 from reslab.core.files import canonical_json, sha256_text, storing, write_bytes, write_json
 from reslab.core.spec import differing
+from reslab.core.text import few
 
 Record = dict[str, Any]
 
@@ -59,7 +60,7 @@ class RunDirectory:
         if (path / "spec.json").exists():
             run = cls.open(path)
             if run.experiment != experiment:
-                raise RunError(f"{path} holds another run: {_first_difference(run.experiment, experiment)}")
+                raise RunError(f"{path} holds another run: {_differences(run.experiment, experiment)}")
             return run
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file, not a directory")
@@ -182,6 +183,6 @@ def read_record(path: Path) -> Record:
     return value
 
 
-def _first_difference(there: Experiment, asked: Experiment) -> str:
-    key, (old, new) = min(differing(there, asked).items())
-    return f"{key} is {old!r} there and {new!r} here"
+def _differences(there: Experiment, asked: Experiment) -> str:
+    found = sorted(differing(there, asked).items())
+    return few([f"{key} is {old!r} there and {new!r} here" for key, (old, new) in found])

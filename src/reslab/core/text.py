@@ -11,5 +11,6 @@ def printable(text: str) -> str:
 
 
 def few(names: Sequence[str], most: int = 3) -> str:
-    """The first names of many, fit to be printed."""
-    return ", ".join(map(printable, names[:most])) + (", ..." if len(names) > most else "")
+    """The first names of many, and how many more there are, fit to be printed."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
