@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.said import answer, bare_line, one_line
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -196,6 +197,56 @@ def test_a_place_that_cannot_be_written_is_one_line(reslab: Command, tmp_path: P
     taken = reslab("train", *TINY, "--out", tmp_path / "file")
     assert taken.returncode == 2
     assert "is a file, not a directory" in taken.stderr
+
+
+DRY = ("train", *TINY, "--evaluate-every", 3, "--dry-run")
+
+
+def test_a_dry_run_makes_nothing(reslab: Command, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "deep" / "r"):
+        assert answer(reslab(*DRY, "--json", "--out", place))["recipe"]["steps"] == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("file", "file is a file, not a directory"),
+        ("file/r", "file is a file, not a directory"),
+        ("foreign", "foreign is not empty and is not a run directory: it has no spec.json"),
+    ],
+)
+def test_a_dry_run_refuses_a_place_that_a_run_would_and_changes_nothing(
+    reslab: Command, tmp_path: Path, place: str, says: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "foreign" / "mine").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    said = bare_line(reslab(*DRY, "--out", tmp_path / place))
+    assert said == f"{tmp_path}/{says}"
+    assert said == bare_line(reslab("train", *TINY, "--evaluate-every", 3, "--out", tmp_path / place))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_refuses_a_place_that_takes_no_files(reslab: Command) -> None:
+    assert bare_line(reslab(*DRY, "--out", "/proc/r"), 1).startswith("cannot write /proc/r: ")
+
+
+def test_a_dry_run_refuses_a_run_that_is_there(reslab: Command, finished: Path) -> None:
+    there = sorted(finished.rglob("*"))
+    assert "holds another run: seed is 0 there and 5 here" in one_line(reslab(*DRY, "--seed", 5, "--out", finished))
+    assert "holds this run, finished; take another --out" in one_line(reslab(*DRY, "--out", finished))
+    assert answer(reslab(*DRY, "--json", "--resume", "--out", finished))["recipe"]["steps"] == 6
+    assert sorted(finished.rglob("*")) == there
+
+
+def test_a_dry_run_refuses_a_run_that_has_saved_something(reslab: Command, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "result.json").unlink()
+    said = bare_line(reslab(*DRY, "--out", run))
+    assert said == f"{run} holds this run, at step 6 of 6; --resume goes on from there"
+    assert answer(reslab(*DRY, "--json", "--resume", "--out", run))["recipe"]["steps"] == 6
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_checkpoint(tmp_path: Path) -> None:

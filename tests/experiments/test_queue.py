@@ -313,7 +313,9 @@ def test_a_marker_is_seen_only_where_its_file_is(tmp_path: Path) -> None:
 
 
 def test_what_would_go_wrong_in_every_run_is_said_before_the_first(small: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "run0").mkdir()
     require_sound(tasks_of(tmp_path, small))
+    assert list((tmp_path / "run0").iterdir()) == []
     narrow = small.but({"model": {"name": "cifar-resnet8", "shortcut": "C"}})
     with pytest.raises(SpecError, match="crash torch on a CPU"):
         require_sound(tasks_of(tmp_path / "narrow", narrow))

@@ -56,16 +56,19 @@ def train(
         epochs: passes over the training pictures, instead of steps.
         longer: so many times the steps; drops of the rate move with them (footnote 3 trains 3 times as long).
         seed: decides initial weights, order, crops, mirror images and colours.
-        dry_run: print the resolved spec and stop.
+        dry_run: print the resolved spec and stop; an --out that would be refused is refused, and nothing is made.
         json: print one JSON document.
     """
     from reslab.experiments.execute import execute
+    from reslab.experiments.place import check_place
     from reslab.experiments.world import joined
 
     parts = network or NetworkFlags(), settings or RecipeFlags(), photographs or PhotoFlags()
     asked = Asked(recipe, spec, *parts, start or StartFlags(), optim, epochs, seed, longer)
     with joined() as world:
         experiment, how = world.agreed(lambda: _resolved(asked, data, job))
+        if dry_run:
+            world.agreed(lambda: check_place(experiment, how, world))
         outcome = None if dry_run else execute(experiment, how, progress(), world)
     if world.first:
         return _tell(outcome, experiment, as_json=json)

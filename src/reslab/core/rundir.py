@@ -54,8 +54,23 @@ class RunDirectory:
         """Make ``path`` the directory of ``experiment``, or open it where it already is.
 
         Raises:
-            RunError: ``path`` is a file, holds something else, or holds a run of another spec.
+            RunError: as `find` does.
             StorageError: ``path`` cannot be written.
+        """
+        if (run := cls.find(path, experiment)) is not None:
+            return run
+        with storing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        spec = {"digest": experiment.digest(), "experiment": experiment.model_dump(mode="json")}
+        write_json(path / "spec.json", spec)
+        return cls(path, experiment)
+
+    @classmethod
+    def find(cls, path: Path, experiment: Experiment) -> Self | None:
+        """The run of ``experiment`` where ``path`` holds it; None where it may be made there.
+
+        Raises:
+            RunError: ``path`` is a file, holds something else, or holds a run of another spec.
         """
         if (path / "spec.json").exists():
             run = cls.open(path)
@@ -66,11 +81,7 @@ class RunDirectory:
             raise RunError(f"{path} is a file, not a directory")
         if path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and is not a run directory: it has no spec.json")
-        with storing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        spec = {"digest": experiment.digest(), "experiment": experiment.model_dump(mode="json")}
-        write_json(path / "spec.json", spec)
-        return cls(path, experiment)
+        return None
 
     @classmethod
     def open(cls, path: Path) -> Self:

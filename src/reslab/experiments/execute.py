@@ -28,6 +28,7 @@ from reslab.experiments.names import architecture_of, describe
 from reslab.experiments.networks import build, weights_generator
 from reslab.experiments.notices import Notices
 from reslab.experiments.notify import Notify
+from reslab.experiments.place import check_place, require_unbegun
 from reslab.experiments.ready import cautions, check_start, mean_image_for, noted_before, reading_for, source_for
 from reslab.experiments.session import advance, begin, feed_for
 from reslab.experiments.weights import facts_of_weights, fingerprint
@@ -68,9 +69,7 @@ def _prepared(experiment: Experiment, job: Job, notify: Notify, world: World) ->
         raise SpecError("--compile is for one process: several pass through DistributedDataParallel")
     device, source = choose_device(world.device(job.device)), source_for(experiment, job.data)
     check_start(experiment, job)
-    if (job.out / "spec.json").exists() and (result := RunDirectory.create(job.out, experiment).result()):
-        if not job.resume:
-            raise RunError(f"{job.out} holds this run, finished; take another --out, or --resume to see its result")
+    if result := check_place(experiment, job, world):
         return Outcome({**result, "directory": str(job.out)}, None, experiment.recipe.steps)
     return _Execution(experiment, job, notify, source, device, world)
 
@@ -141,10 +140,9 @@ class _Execution:
         """Take up what there is; the first process also makes the directory ready."""
         if self.world.first:
             checkpoint.remove_orphans(run.checkpoints)
+        if not self.job.resume:
+            require_unbegun(run)
         found = checkpoint.newest(run.checkpoints, self.notify.warned)
-        if found and not self.job.resume:
-            at = f"step {found.facts['step']} of {self.experiment.recipe.steps}"
-            raise RunError(f"{run.path} holds this run, at {at}; --resume goes on from there")
         changed: list[str] = []
         if found:
             try:

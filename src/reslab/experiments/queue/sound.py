@@ -28,8 +28,7 @@ def require_sound(tasks: Sequence[Task], *, here: bool = True) -> None:
     source = source_for(experiment, job.data)
     require_writable(job.out)
     for task in tasks:
-        if task.job.out.exists():
-            RunDirectory.create(task.job.out, task.experiment)
+        RunDirectory.find(task.job.out, task.experiment)
     train, _ = source.read("train", Reading()), source.read("val", Reading())
     if device is not None and device.type == "cpu":
         net = build(experiment.model, len(train.classes), weights_generator(experiment.seed))
