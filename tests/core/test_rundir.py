@@ -12,7 +12,7 @@ import pytest
 
 from reslab.core.errors import RunError, SpecError, StorageError
 from reslab.core.experiment import Experiment
-from reslab.core.rundir import RunDirectory, find_runs
+from reslab.core.rundir import RunDirectory, find_places, find_runs
 
 EXPERIMENT = Experiment.parse({"model": {"name": "cifar-resnet20"}, "data": "cifar10", "seed": 3})
 HOLDER = """
@@ -232,6 +232,15 @@ def test_a_folder_of_runs_stands_for_the_runs_inside_it(tmp_path: Path) -> None:
 def test_a_run_is_not_searched_for_runs_inside_it(run: RunDirectory) -> None:
     RunDirectory.create(run.path / "inner", EXPERIMENT)
     assert [found.path for found in find_runs([run.path])] == [run.path]
+
+
+def test_runs_are_named_or_found(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        RunDirectory.create(tmp_path / name, EXPERIMENT)
+    a, b, missing = (tmp_path / name for name in ("a", "b", "missing"))
+    assert find_places([tmp_path]) == {a: False, b: False}
+    assert find_places([tmp_path, b]) == find_places([b, tmp_path]) == {a: False, b: True}
+    assert find_places([missing]) == {missing: True}
 
 
 def test_a_place_without_runs_is_refused(tmp_path: Path) -> None:

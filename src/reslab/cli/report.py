@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reslab.cli.output import print_json, print_table, stdout
-from reslab.core.rundir import find_runs
+from reslab.cli.output import print_json, print_table, say, stdout
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
-from reslab.report.finished import finished
+from reslab.report.gathered import Gathered, gather
 from reslab.report.table import HEADINGS, rows_of
 from reslab.report.table6 import Table6, table6_of
 
@@ -16,10 +15,10 @@ def claims(*runs: Path, json: bool = False) -> None:
     """Judge the paper's claims on finished runs.
 
     Args:
-        runs: run directories, or folders of them.
+        runs: run directories, or folders of them; what is unfinished or damaged in a folder is named and left out.
         json: print one JSON document.
     """
-    read = finished(find_runs(list(runs)))
+    read = _said(gather(runs)).runs
     verdicts = judge(CIFAR_CLAIMS, read)
     if json:
         print_json([verdict.as_json() for verdict in verdicts])
@@ -32,15 +31,17 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
     """Write a page with table, figure and verdicts of finished runs, and the same in Markdown.
 
     Args:
-        runs: run directories, or folders of them.
+        runs: run directories, or folders of them; what is unfinished or damaged in a folder is named and left out.
         out: the page; a Markdown file and the folder figures come beside it.
         paper_points: draw the paper's own points, as read off Figures 6 and 7, over these.
         json: print one JSON document.
     """
     from reslab.report.page import write_report
+    from reslab.report.scored import read_scored
 
-    read = finished(find_runs(list(runs)))
-    written = write_report(read, out, paper_points)
+    gathered = _said(gather(runs, read_scored))
+    read, left_out = gathered.runs, gathered.left_out
+    written = write_report(read, out, paper_points, left_out)
     if json:
         print_json(
             {
@@ -48,6 +49,7 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
                 "markdown": str(written.markdown),
                 "figures": [str(figure) for figure in written.figures],
                 "table6": written.table6.as_json() if written.table6 else None,
+                "left_out": list(left_out),
             }
         )
         return
@@ -57,6 +59,13 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
         print_table(HEADINGS, [row.cells for row in rows_of(group)], group[0].setting)
         stdout().print()
     stdout().print(f"written: {written.html}, {written.markdown} and {len(written.figures)} figures")
+
+
+def _said(gathered: Gathered) -> Gathered:
+    """The same, once a person knows what is left out."""
+    if gathered.warning:
+        say(f"reslab: warning: {gathered.warning}")
+    return gathered
 
 
 def print_table6(found: Table6 | None) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -153,21 +153,33 @@ class RunDirectory:
         return _read_if_there(self.path / "result.json")
 
 
-def find_runs(paths: list[Path]) -> list[RunDirectory]:
-    """The runs at ``paths``; a directory that is no run stands for the runs directly inside it.
+def find_places(paths: Sequence[Path]) -> dict[Path, bool]:
+    """Where the runs at ``paths`` lie, and whether each was named or was found in a folder.
+
+    A directory that is no run stands for the runs directly inside it.
+
+    Raises:
+        RunError: there is no path.
+    """
+    if not paths:
+        raise RunError("which runs? give run directories, or folders of them")
+    places: dict[Path, bool] = {}
+    for path in paths:
+        inside = sorted(spec.parent for spec in path.glob("*/spec.json"))
+        if (path / "spec.json").exists() or not inside:
+            places[path] = True
+        else:
+            places |= {place: places.get(place, False) for place in inside}
+    return places
+
+
+def find_runs(paths: Sequence[Path]) -> list[RunDirectory]:
+    """The runs at ``paths``, as `find_places` finds them.
 
     Raises:
         RunError: a path holds no run, or there is no path.
     """
-    if not paths:
-        raise RunError("which runs? give run directories, or folders of them")
-    runs: list[RunDirectory] = []
-    for path in paths:
-        inside = sorted(spec.parent for spec in path.glob("*/spec.json"))
-        if (path / "spec.json").exists() or not inside:
-            inside = [path]
-        runs.extend(RunDirectory.open(place) for place in inside)
-    return runs
+    return [RunDirectory.open(place) for place in find_places(paths)]
 
 
 def is_line(value: Any) -> bool:

@@ -10,7 +10,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clean)
 
 
-def few(names: Sequence[str], most: int = 3) -> str:
+def few(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
     """The first names of many, and how many more there are, fit to be printed."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(printable, names[:most])) + more
+    return between.join(map(printable, names[:most])) + more

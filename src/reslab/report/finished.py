@@ -137,15 +137,22 @@ def tested_count(line: Record) -> Count:
 
 
 def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
-    """Read runs, each once, in the order plain before residual, shallow before deep, then by seed.
+    """Read runs, each once, `in_order`.
 
     Raises:
-        RunError: a run is not finished, a file of it is damaged, or two are of the same experiment and pictures: such
-            runs are no two seeds.
+        RunError: as `read_finished` and `in_order` do.
     """
-    read = [_read(run) for run in {run.path.resolve(): run for run in runs}.values()]
-    _refuse_copies(read)
-    return sorted(read, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+    return in_order([read_finished(run) for run in {run.path.resolve(): run for run in runs}.values()])
+
+
+def in_order(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Plain before residual, shallow before deep, then by seed.
+
+    Raises:
+        RunError: two are of the same experiment and pictures: such runs are no two seeds.
+    """
+    _refuse_copies(runs)
+    return sorted(runs, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
 
 
 def _refuse_copies(runs: Sequence[FinishedRun]) -> None:
@@ -156,7 +163,12 @@ def _refuse_copies(runs: Sequence[FinishedRun]) -> None:
             raise RunError(f"{other.directory} and {run.directory} are one experiment, of one seed: take one of them")
 
 
-def _read(run: RunDirectory) -> FinishedRun:
+def read_finished(run: RunDirectory) -> FinishedRun:
+    """Read a run.
+
+    Raises:
+        RunError: it is not finished, or a file of it is damaged.
+    """
     result, metrics = run.result(), run.metrics()
     if result is None or not metrics:
         done = metrics[-1]["step"] if metrics else 0

@@ -36,13 +36,19 @@ class Written:
     table6: Table6 | None
 
 
-def write_report(runs: Sequence[FinishedRun], out: Path, paper_points: bool = False) -> Written:  # noqa: FBT001, FBT002 as --paper-points
+def write_report(
+    runs: Sequence[FinishedRun],
+    out: Path,
+    paper_points: bool = False,  # noqa: FBT001, FBT002 as --paper-points
+    left_out: Sequence[str] = (),
+) -> Written:
     """Render ``runs`` into ``out`` (the HTML page), a Markdown file beside it and ``figures/``.
 
     Args:
         runs: at least one finished run; each setting among them gets a section of its own.
         out: the page's path.
         paper_points: draw the paper's own points over Figures 6 and 7, as read off them.
+        left_out: why other runs are not in it, which the page says too.
 
     Raises:
         RunError: the scores of a run are damaged; nothing is written.
@@ -61,7 +67,7 @@ def write_report(runs: Sequence[FinishedRun], out: Path, paper_points: bool = Fa
     ]
     table6 = table6_of(runs)
     tables = table6.tables if table6 else ()
-    values = {"sections": sections, "tables": tables, "heading": heading(runs)}
+    values = {"sections": sections, "tables": tables, "heading": heading(runs), "left_out": left_out}
     write_text(out, rendered("page.html.j2", values))
     write_text(out.with_suffix(".md"), rendered("page.md.j2", values))
     figures = [file for section in sections for figure in section["figures"] for file in figure.drawing.files]
