@@ -38,7 +38,7 @@ def averaged(runs: Sequence[FinishedRun]) -> Averaged | None:
 def _row(run: FinishedRun, found: Record) -> tuple[str, ...]:
     pair, (low, high) = found["paired"], found["paired"]["interval"]
     return (
-        run.title,
+        run.called,
         str(run.experiment.seed),
         f"{found['pictures']:,} pictures",
         with_interval(Count(found["n"] - found["hits_before"], found["n"])),

@@ -34,7 +34,7 @@ def by_class(runs: Sequence[FinishedRun]) -> ByClass:
 def _networks_down(runs: Sequence[FinishedRun]) -> ByClass:
     classes = list(runs[0].result["by_class"])
     sizes = [_n(runs, name) for name in classes]
-    rows = [(run.title, str(run.experiment.seed), *(_error(run, name) for name in classes)) for run in runs]
+    rows = [(run.called, str(run.experiment.seed), *(_error(run, name) for name in classes)) for run in runs]
     equal = len(set(sizes)) == 1
     if not equal:
         rows.append(("n", "", *(f"{n:,}" for n in sizes)))
@@ -49,7 +49,7 @@ def _classes_down(runs: Sequence[FinishedRun]) -> ByClass:
         note = f"Shown are the {WORST} classes with the largest errors{mean}, of {len(classes):,}. {note}"
         classes = sorted(classes, key=lambda name: -_mean_error(runs, name))[:WORST]
     rows = [(_title(name), f"{_n(runs, name):,}", *(_with_interval(run, name) for run in runs)) for name in classes]
-    columns = (f"{run.title}, seed {run.experiment.seed}" for run in runs)
+    columns = (f"{run.called}, seed {run.experiment.seed}" for run in runs)
     return ByClass(("class", "n", *columns), tuple(rows), note)
 
 

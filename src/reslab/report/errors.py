@@ -79,7 +79,7 @@ def errors_of(run: FinishedRun, scored: Scored, beside: Path, mark: str) -> Erro
     calibration = calibrate(scored.certainty, scored.right)
     diagram = draw(reliability_figure(calibration), beside, f"calibration{mark}")
     return Errors(
-        title=f"{run.title}, seed {run.experiment.seed}",
+        title=f"{run.called}, seed {run.experiment.seed}",
         confusion=_confusion(scored, beside, mark),
         mistakes=scored.mistakes,
         mistakes_caption=_mistakes_caption(scored),

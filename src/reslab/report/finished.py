@@ -9,7 +9,9 @@ from reslab.core.experiment import LOOKS, Experiment
 from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
+from reslab.core.spec import flat
 from reslab.experiments.names import Name, describe, parse_name
+from reslab.report.apart import told_apart
 from reslab.report.labels import shown
 from reslab.report.responses import Responses, read_responses
 from reslab.report.sound import require_sound
@@ -20,7 +22,11 @@ UNNAMED = "photographs"
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run was (``experiment``), what came out (``result``) and how it went (``metrics``)."""
+    """What a run was (``experiment``), what came out (``result``) and how it went (``metrics``).
+
+    Of several: what tells it apart from runs of its setting that have its title (``title_apart``), and its setting from
+    others that read the same (``setting_apart``); see `reslab.report.apart`.
+    """
 
     directory: str
     experiment: Experiment
@@ -28,6 +34,8 @@ class FinishedRun:
     metrics: list[Record]
     environment: Record
     measured: Responses | None = None
+    title_apart: str = ""
+    setting_apart: str = ""
 
     @cached_property
     def name(self) -> Name:
@@ -43,6 +51,11 @@ class FinishedRun:
     def title(self) -> str:
         """The network's name as people write it: ``plain-20``, ``ResNet-56``."""
         return f"{'ResNet' if self.residual else 'plain'}-{self.name.depth}"
+
+    @property
+    def called(self) -> str:
+        """Its title with what tells it apart; equal for runs that differ in the seed alone."""
+        return f"{self.title} ({self.title_apart})" if self.title_apart else self.title
 
     @property
     def test(self) -> Count:
@@ -102,13 +115,14 @@ class FinishedRun:
 
     @property
     def setting(self) -> str:
-        """Everything but network, its warm-up and seed, in a few words; equal where runs are comparable."""
+        """Everything but network, its warm-up and seed, in a few words; equal for comparable runs alone."""
         recipe, width = self.experiment.recipe, self.experiment.model.width
         narrow = f", first stage {width} filters wide" if width else ""
         tuned = ", from trained weights" if self.experiment.start else ""
         aside = f", {recipe.validation:,} training pictures set aside" if recipe.validation else ""
         again = ", batch statistics recomputed" if recipe.bn_average else ""
-        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}{again}"
+        apart = f", {self.setting_apart}" if self.setting_apart else ""
+        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}{again}{apart}"
 
     @cached_property
     def comparable(self) -> str:
@@ -116,14 +130,35 @@ class FinishedRun:
 
         Section 4.2 warms up ResNet-110 and ResNet-1202 alone, and compares them with the others.
         """
+        return "-".join([self._neutral.digest(), *self.pictures])
+
+    @property
+    def settings(self) -> Record:
+        """All that decides its numbers but the seed, by dotted key."""
+        shortcut = self.name.shortcut(self.experiment.model.shortcut)
+        return self._flat(self.experiment.but({"model": {"shortcut": shortcut}, "seed": 0}))
+
+    @property
+    def comparable_settings(self) -> Record:
+        """Those that comparable runs share."""
+        return self._flat(self._neutral)
+
+    @property
+    def _neutral(self) -> Experiment:
+        """The same for all comparable runs."""
         small_bottlenecks = self.name.family == "cifar" and self.name.bottleneck
         name = "cifar-bottleneck29" if small_bottlenecks else "cifar-plain20"
-        neutral = {
-            "model": {"name": name, "shortcut": None},
-            "recipe": {"schedule": {"warm_up": None}},
-            "seed": 0,
-        }
-        return "-".join([self.experiment.but(neutral).digest(), *self.pictures])
+        return self.experiment.but(
+            {
+                "model": {"name": name, "shortcut": None},
+                "recipe": {"schedule": {"warm_up": None}},
+                "seed": 0,
+            }
+        )
+
+    def _flat(self, experiment: Experiment) -> Record:
+        pictures = dict(zip(("name", "training pictures", "test pictures"), self.pictures, strict=False))
+        return {**flat(experiment.model_dump(mode="json")), **pictures}
 
 
 def train_count(line: Record) -> Count:
@@ -146,13 +181,19 @@ def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
 
 
 def in_order(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Plain before residual, shallow before deep, then by seed.
+    """Plain before residual, shallow before deep, then by seed; those that would be called the same told apart.
 
     Raises:
         RunError: two are of the same experiment and pictures: such runs are no two seeds.
     """
     _refuse_copies(runs)
-    return sorted(runs, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+    ordered = sorted(runs, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+    titles = told_apart([f"{run.comparable} {run.title}" for run in ordered], [run.settings for run in ordered])
+    settings = told_apart([run.setting for run in ordered], [run.comparable_settings for run in ordered])
+    return [
+        replace(run, title_apart=title, setting_apart=setting)
+        for run, title, setting in zip(ordered, titles, settings, strict=True)
+    ]
 
 
 def _refuse_copies(runs: Sequence[FinishedRun]) -> None:

@@ -47,11 +47,11 @@ def _course(recipe: Recipe) -> str:
 
 def _plateaus(run: FinishedRun) -> str:
     steps = ", ".join(f"{step:,}" for step in run.divisions) or "none"
-    return f"{run.title}, seed {run.experiment.seed}: the rate was divided at steps {steps}."
+    return f"{run.called}, seed {run.experiment.seed}: the rate was divided at steps {steps}."
 
 
 def _warm_up(runs: Sequence[FinishedRun]) -> str:
-    warmed = {run.title: bool(run.experiment.recipe.schedule.warm_up) for run in runs}
+    warmed = {run.called: bool(run.experiment.recipe.schedule.warm_up) for run in runs}
     if len(set(warmed.values())) == 1:
         return "warm-up" if all(warmed.values()) else "no warm-up"
     return f"warm-up of {', '.join(title for title, warm in warmed.items() if warm)} alone"
@@ -119,6 +119,6 @@ def _replaced(run: FinishedRun) -> str:
     samples = run.experiment.recipe.steps * run.experiment.recipe.batch
     samples += run.averaged["pictures"] if run.averaged else 0
     return (
-        f"{run.title}, seed {run.experiment.seed}: in {run.result['replaced']:,} of {samples:,} training samples"
+        f"{run.called}, seed {run.experiment.seed}: in {run.result['replaced']:,} of {samples:,} training samples"
         " another picture took the place of one that could not be used; the run's replaced_pictures.json names them."
     )

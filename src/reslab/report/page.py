@@ -110,7 +110,7 @@ def _section(runs: list[FinishedRun], errors: Mapping[str, Errors | None]) -> di
         "averaged": averaged(runs),
         "by_class": by_class(runs),
         "errors": [found for run in runs if (found := errors.get(run.directory))],
-        "retested": [run.title for run in runs if errors.get(run.directory, run) is None],
+        "retested": [run.called for run in runs if errors.get(run.directory, run) is None],
         "deviations": deviations([run.experiment for run in runs]),
         "where": where(runs),
     }

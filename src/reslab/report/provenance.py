@@ -60,13 +60,13 @@ def of_mean(what: str, runs: Sequence[FinishedRun]) -> Source:
         "seeds": ", ".join(str(run.experiment.seed) for run in runs),
         "command": shlex.join(["reslab", "report", *(run.directory for run in runs)]),
     }
-    title = f"{runs[0].title}: mean {what} ± standard deviation"
+    title = f"{runs[0].called}: mean {what} ± standard deviation"
     return Source(title, {name: shown(text) for name, text in facts.items()})
 
 
 def _source(what: str, run: FinishedRun, facts: Mapping[str, Any]) -> Source:
     known = {name: shown(str(value)) for name, value in facts.items() if value is not None}
-    return Source(f"{run.title}, seed {run.experiment.seed}: {what}", known)
+    return Source(f"{run.called}, seed {run.experiment.seed}: {what}", known)
 
 
 def _begun(run: FinishedRun) -> dict[str, Any]:

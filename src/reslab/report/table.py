@@ -26,7 +26,7 @@ def rows_of(runs: Sequence[FinishedRun]) -> list[Row]:
     """A row a run and, where a network has several seeds, a row with mean and spread."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(run.title, []).append(run)
+        groups.setdefault(run.called, []).append(run)
     rows = []
     for title, group in groups.items():
         rows += [_row(run) for run in group]
@@ -38,7 +38,7 @@ def rows_of(runs: Sequence[FinishedRun]) -> list[Row]:
 def _row(run: FinishedRun) -> Row:
     return Row(
         (
-            run.title,
+            run.called,
             str(run.experiment.seed),
             f"{run.result['parameters']:,}",
             multiply_adds(run),

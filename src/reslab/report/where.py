@@ -25,7 +25,7 @@ def _place(run: FinishedRun) -> str:
 
 
 def _named(run: FinishedRun) -> str:
-    return f"{run.title}, seed {run.experiment.seed}"
+    return f"{run.called}, seed {run.experiment.seed}"
 
 
 def _notes(run: FinishedRun) -> Iterator[str]:
