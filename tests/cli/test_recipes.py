@@ -1,4 +1,4 @@
-"""``reslab recipes diff`` as a user runs it."""
+"""``reslab recipes`` as a user runs it."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.said import Terminal
+from tests.said import Terminal, answer, bare_line
 
 from reslab.cli.app import run
 from reslab.core.experiment import Experiment, ModelSpec
@@ -15,12 +15,21 @@ from reslab.core.rundir import RunDirectory
 from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+LINES = {"Expected": "expectation", "Cost": "cost", "Command": "command"}
 
 
 @pytest.fixture(scope="module")
 def photos(folder_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders; nobody may change them."""
     return folder_of(tmp_path_factory.mktemp("photos") / "trees")
+
+
+@pytest.fixture
+def own_run(tmp_path: Path) -> Path:
+    """A run with the recipe `short`, but of 7 steps."""
+    recipe = named_recipe("short").but({"steps": 7})
+    experiment = Experiment(model=ModelSpec(name="cifar-resnet8"), data="embedded", recipe=recipe)
+    return RunDirectory.create(tmp_path / "run", experiment).path
 
 
 def test_what_differs_is_said_field_by_field(reslab: Command) -> None:
@@ -35,13 +44,10 @@ def test_what_differs_is_said_field_by_field(reslab: Command) -> None:
     assert "momentum" not in text
 
 
-def test_equal_recipes_and_runs(reslab: Command, tmp_path: Path) -> None:
+def test_equal_recipes_and_runs(reslab: Command, own_run: Path) -> None:
     assert reslab("recipes", "diff", "short", "short").stdout == "no setting differs\n"
     assert reslab("recipes", "diff", "short", "short", "--json").stdout == "{}\n"
-    recipe = named_recipe("short").but({"steps": 7})
-    experiment = Experiment(model=ModelSpec(name="cifar-resnet8"), data="embedded", recipe=recipe)
-    RunDirectory.create(tmp_path / "run", experiment)
-    done = reslab("recipes", "diff", tmp_path / "run", "short", "--json")
+    done = reslab("recipes", "diff", own_run, "short", "--json")
     assert json.loads(done.stdout) == {"steps": [7, 200]}
 
 
@@ -65,13 +71,10 @@ def test_initial_weights_are_set_by_a_file_shown_and_compared(reslab: Command, t
     assert not (tmp_path / "no").exists()
 
 
-def test_an_unknown_recipe_is_one_line(reslab: Command, tmp_path: Path) -> None:
+def test_an_unknown_recipe_is_one_line(reslab: Command) -> None:
     done = reslab("recipes", "diff", "cifar-paper", "cifr-paper")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("reslab: unknown recipe 'cifr-paper'")
-    assert reslab("recipes", "diff", "short", tmp_path).stderr == (
-        f"reslab: {tmp_path} is not a run directory: it has no spec.json\n"
-    )
 
 
 def test_a_recipe_is_shown_with_what_it_is_for_and_every_setting(reslab: Command) -> None:
@@ -81,16 +84,49 @@ def test_a_recipe_is_shown_with_what_it_is_for_and_every_setting(reslab: Command
     rows = [line.split() for line in text.splitlines()]
     assert ["schedule.plateau.patience", "3"] in rows
     assert ["photographs.scale", "[256,", "480]"] in rows
-    found = json.loads(reslab("recipes", "show", "paper-plateau", "--json").stdout)
-    assert found["settings"] == named_recipe("paper-plateau").model_dump(mode="json")
-    assert found["about"] in text
     assert reslab("recipes", "show", "papr").stderr.startswith("reslab: unknown recipe 'papr'; did you mean 'paper'?")
+
+
+def test_its_json_has_a_field_for_each_thing_that_is_said(reslab: Command) -> None:
+    found = answer(reslab("recipes", "show", "paper-plateau", "--json"))
+    assert list(found) == ["recipe", "summary", "expectation", "cost", "command", "settings"]
+    assert found["recipe"] == "paper-plateau"
+    assert found["settings"] == named_recipe("paper-plateau").model_dump(mode="json")
+    assert found["command"] == "reslab train --model resnet34 --data IMAGENET --recipe paper-plateau --out RUN"
+    lines = reslab("recipes", "show", "paper-plateau").stdout.splitlines()
+    said = [found["summary"], "", *(f"{key}: {found[field]}" for key, field in LINES.items())]
+    assert lines[: len(said)] == said
+
+
+def test_of_a_run_the_recipe_that_it_has_is_shown(reslab: Command, own_run: Path) -> None:
+    found = answer(reslab("recipes", "show", own_run, "--json"))
+    recipe = named_recipe("short").but({"steps": 7})
+    assert found == {"run": str(own_run), "settings": recipe.model_dump(mode="json")}
+    text = reslab("recipes", "show", own_run).stdout
+    assert text.startswith(f"The recipe of the run {own_run}.\n\nsetting")
+    assert ["steps", "7"] in [line.split() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("words", [("show",), ("diff", "paper")])
+def test_a_recipe_comes_before_a_folder_of_its_name(
+    words: tuple[str, ...], reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paper").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = reslab("recipes", *words, "paper")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [("show",), ("diff", "paper")])
+def test_a_place_without_a_run_is_one_line(words: tuple[str, ...], reslab: Command, tmp_path: Path) -> None:
+    line = bare_line(reslab("recipes", *words, tmp_path))
+    assert line == f"{tmp_path} is not a run directory: it has no spec.json"
+    assert bare_line(reslab("recipes", *words, tmp_path / "no")) == f"there is no run at {tmp_path / 'no'}"
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_command_of_every_recipe_is_one(name: str, reslab: Command, photos: Path, brought: Path) -> None:
-    (line,) = [line for line in about_recipe(name).splitlines() if line.startswith("Command: ")]
-    program, *words = line.removeprefix("Command: ").split()
+    program, *words = about_recipe(name).command.split()
     places = {"CIFAR10": "embedded", "IMAGENET": photos, "FOLDER": photos, "WEIGHTS": brought}
     done = reslab(*(places.get(word, word) for word in words), "--dry-run", "--json")
     assert (program, done.returncode, done.stderr) == ("reslab", 0, "")

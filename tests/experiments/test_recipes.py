@@ -40,21 +40,25 @@ def test_every_recipe_trains_for_two_steps(
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_says_what_it_gives_costs_and_how_it_is_run(name: str) -> None:
-    purpose, *rest = about_recipe(name).splitlines()
-    assert purpose.endswith(".")
-    assert [line.split(":")[0] for line in rest if re.match("[A-Z][a-z]+:", line)] == ["Expected", "Cost", "Command"]
+    about = about_recipe(name)
+    assert about.summary.endswith(".")
+    assert about.expectation.endswith(".")
+    assert about.cost.endswith(".")
+    assert re.fullmatch(r"reslab train .* --out RUN", about.command)
+    lines = about.text.splitlines()
+    assert [line.partition(":")[0] for line in lines[2:]] == ["Expected", "Cost", "Command"]
+    assert (lines[0], lines[1]) == (about.summary, "")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_a_recipe_costs_is_what_it_asks_for(name: str) -> None:
     about, recipe = about_recipe(name), named_recipe(name)
     pictures = recipe.steps * recipe.batch
-    (said,) = re.findall(r"Cost: ([\d,]+) pictures", about)
-    assert said == f"{pictures:,}"
-    for epochs in re.findall(r"([\d.]+) epochs", about.partition("Cost:")[2]):
-        (of,) = [count for data, count in PICTURES.items() if f"--data {data}" in about]
+    assert about.cost.startswith(f"{pictures:,} pictures")
+    for epochs in re.findall(r"([\d.]+) epochs", about.cost):
+        (of,) = [count for data, count in PICTURES.items() if f"--data {data}" in about.command]
         assert float(epochs) == round(pictures / of, 1)
-    for duration, rate in re.findall(r"(\d+ h \d+ min)\s+at ([\d,]+)\s+images/s", about):
+    for duration, rate in re.findall(r"(\d+ h \d+ min)\s+at ([\d,]+)\s+images/s", about.cost):
         assert duration == duration_text(pictures / int(rate.replace(",", "")))
 
 

@@ -44,7 +44,7 @@ GROUPS = {
     "recipes": (
         "Look into recipes.",
         {
-            "show": ("recipes:show", "Say what a recipe is for, gives and costs, and its settings."),
+            "show": ("recipes:show", "Say what a recipe is for, gives and costs, and its settings; or those of a run."),
             "diff": ("recipes:diff", "Say in which settings two recipes differ."),
         },
     ),

@@ -1,6 +1,7 @@
 """``reslab recipes``."""
 
 import json as json_text
+from dataclasses import asdict
 from pathlib import Path
 
 from reslab.cli.output import print_json, print_table, stdout
@@ -8,21 +9,25 @@ from reslab.core.experiment import Recipe
 from reslab.core.rundir import RunDirectory
 from reslab.core.spec import differing, flat
 from reslab.core.text import printable
-from reslab.experiments.recipes import about_recipe, named_recipe
+from reslab.experiments.recipes import RECIPES, about_recipe, named_recipe
 
 
 def show(name: str, /, *, json: bool = False) -> None:
     """Say what a recipe is for, what it is expected to give, what it costs, how it is run, and all its settings.
 
+    Of a run, the settings that its recipe has.
+
     Args:
-        name: as `reslab list recipes` has it.
+        name: a recipe as `reslab list recipes` has it, or a run.
         json: print one JSON document.
     """
-    about, settings = about_recipe(name), named_recipe(name).model_dump(mode="json")
+    settings = _recipe(name).model_dump(mode="json")
+    about = about_recipe(name) if name in RECIPES else None
     if json:
-        print_json({"recipe": name, "about": about, "settings": settings})
+        known = {"recipe": name, **asdict(about)} if about else {"run": name}
+        print_json({**known, "settings": settings})
         return
-    stdout().print(f"{about}\n")
+    stdout().print(about.text if about else f"The recipe of the run {printable(name)}.", end="\n\n")
     print_table(("setting", "value"), [(key, json_text.dumps(value)) for key, value in flat(settings).items()])
 
 
@@ -47,4 +52,5 @@ def diff(first: str, second: str, /, *, json: bool = False) -> None:
 def _recipe(name: str) -> Recipe:
     """A recipe's name comes before a folder's."""
     place = Path(name)
-    return RunDirectory.open(place).experiment.recipe if place.is_dir() else named_recipe(name)
+    is_run = name not in RECIPES and (place.is_dir() or len(place.parts) > 1)
+    return RunDirectory.open(place).experiment.recipe if is_run else named_recipe(name)

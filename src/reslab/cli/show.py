@@ -99,7 +99,7 @@ def _everything() -> dict[Kind, list[tuple[str, str]]]:
         ],
         "claims": [(claim.identifier, f"{claim.statement} ({claim.source})") for claim in CIFAR_CLAIMS],
         "data": list(DATA.items()),
-        "recipes": [(name, about_recipe(name).partition("\n")[0]) for name in RECIPES],
+        "recipes": [(name, about_recipe(name).summary) for name in RECIPES],
     }
 
 

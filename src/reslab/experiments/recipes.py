@@ -8,6 +8,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.colour import Colour
@@ -213,13 +214,30 @@ def named_recipe(name: str) -> Recipe:
     return _made(name)()
 
 
-def about_recipe(name: str) -> str:
-    """What is said of the recipe called ``name``, a line each: purpose, expectation, cost and command.
+@dataclass(frozen=True)
+class About:
+    """What is said of a recipe: what it is for, what it is expected to give, what it costs and how it is run."""
+
+    summary: str
+    expectation: str
+    cost: str
+    command: str
+
+    @property
+    def text(self) -> str:
+        """All of it for people, a line each."""
+        return f"{self.summary}\n\nExpected: {self.expectation}\nCost: {self.cost}\nCommand: {self.command}"
+
+
+def about_recipe(name: str) -> About:
+    """What the docstring of the recipe called ``name`` says.
 
     Raises:
         SpecError: as `named_recipe`.
     """
-    return WRAPPED.sub(" ", inspect.getdoc(_made(name)) or "")
+    summary, _, *lines = WRAPPED.sub(" ", inspect.getdoc(_made(name)) or "").splitlines()
+    said = dict(line.split(": ", 1) for line in lines)
+    return About(summary, said["Expected"], said["Cost"], said["Command"])
 
 
 def with_optimizer(recipe: Recipe, optim: Optimizer) -> Recipe:
