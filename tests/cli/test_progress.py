@@ -75,7 +75,7 @@ def test_a_terminal_gets_a_bar_for_a_test_that_goes_when_it_ends() -> None:
     assert "views" in stream.getvalue()
 
 
-def test_a_long_recomputing_of_batch_statistics_says_how_far_it_is(
+def test_a_long_recomputing_of_batch_statistics_says_how_far_it_is_and_how_long_it_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]
@@ -84,17 +84,28 @@ def test_a_long_recomputing_of_batch_statistics_says_how_far_it_is(
     plain.begun("cifar-plain20", 10, 40)
     now[0] += 60
     plain.recorded(LINE)
-    for seconds, pictures in ((9, 1000), (2, 2000), (9, 3000), (1, 4000), (60, 5000)):
+    for seconds, pictures in ((8, 1000), (3, 2000), (9, 3000), (2, 4000), (60, 5000)):
         now[0] += seconds
         plain.averaged(pictures, 5000)
     assert capsys.readouterr().err.splitlines()[2:] == [
-        "batch statistics over 2,000 of 5,000 pictures",
-        "batch statistics over 4,000 of 5,000 pictures",
+        "batch statistics over 2,000 of 5,000 pictures, 9 s left",
+        "batch statistics over 4,000 of 5,000 pictures, 5 s left",
     ]
+
+
+def test_a_terminal_gets_a_bar_for_them_that_knows_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    now = [100.0]
     stream = io.StringIO()
-    live = LiveProgress(Console(file=stream, force_terminal=True, width=160))
+    live = LiveProgress(Console(file=stream, force_terminal=True, width=160, get_time=lambda: now[0]))
     live.begun("cifar-plain20", 10, 40)
-    live.averaged(2000, 5000)
+    live.stepped(40)
+    for seconds, pictures in ((1, 1000), (2, 2000), (4, 3000)):
+        now[0] += seconds
+        live.averaged(pictures, 5000)
+    training, statistics = live.bars.tasks[-2:]
+    assert (training.completed, training.total) == (40, 40)
+    assert (statistics.completed, statistics.total, statistics.time_remaining) == (3000, 5000, 6)
     live.ended()
-    live.averaged(3000, 5000)
-    assert "batch statistics over 2,000 of 5,000 pictures" in stream.getvalue()
+    for part in ("batch statistics", "3000/5000", "pictures", "00:06"):
+        assert part in stream.getvalue()

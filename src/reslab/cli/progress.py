@@ -12,7 +12,7 @@ from reslab.cli.output import say, terminal
 from reslab.core.units import duration_text
 from reslab.experiments.notify import Notify
 
-INTERVAL = 10.0  # seconds between lines about a test
+INTERVAL = 10.0  # seconds between lines about a test, or about batch statistics
 
 
 def progress() -> Notify:
@@ -34,32 +34,26 @@ def numbers(line: dict[str, Any]) -> str:
     )
 
 
-def averaging(pictures: int, of: int) -> str:
-    """How far the recomputing of batch normalisation's statistics is."""
-    return f"batch statistics over {pictures:,} of {of:,} pictures"
-
-
 class PlainProgress(Notify):
     """One line an interval, for logs."""
 
     def __init__(self) -> None:
-        self.test = Lines(INTERVAL)
-        self.told = time.monotonic()
+        self.part = Lines(INTERVAL)
 
     def scored(self, views: int, of: int) -> None:
-        """Print how far a long test is."""
-        left = self.test.left(views, of)
-        if left is not None:
-            say(f"{views:,} of {of:,} views, {left} left")
-        if views == of:
-            self.test = Lines(INTERVAL)
+        """Print how far a long test is, and the time left."""
+        self._far(views, of, f"{views:,} of {of:,} views")
 
     def averaged(self, pictures: int, of: int) -> None:
-        """Print how far a long recomputing is."""
-        now = time.monotonic()
-        if pictures < of and now - self.told >= INTERVAL:
-            self.told = now
-            say(averaging(pictures, of))
+        """Print how far a long recomputing is, and the time left."""
+        self._far(pictures, of, f"batch statistics over {pictures:,} of {of:,} pictures")
+
+    def _far(self, done: int, of: int, text: str) -> None:
+        left = self.part.left(done, of)
+        if left is not None:
+            say(f"{text}, {left} left")
+        if done == of:
+            self.part = Lines(INTERVAL)
 
     def begun(self, title: str, step: int, steps: int) -> None:
         """Say what starts, and where."""
@@ -69,8 +63,7 @@ class PlainProgress(Notify):
     def recorded(self, line: dict[str, Any]) -> None:
         """Print the line's numbers and the time left."""
         done, step = line["step"] - self.first, line["step"]
-        self.told = time.monotonic()
-        left = (self.told - self.since) / done * (self.steps - step)
+        left = (time.monotonic() - self.since) / done * (self.steps - step)
         ending = f"{duration_text(left)} left" if step < self.steps else f"done in {duration_text(line['seconds'])}"
         say(f"{self.title}  step {step:,}/{self.steps:,}  {numbers(line)}  {ending}")
 
@@ -84,7 +77,7 @@ class PlainProgress(Notify):
 
 
 class LiveProgress(Notify):
-    """A bar with step, loss, error, speed and time left."""
+    """A bar with step, loss, error, speed and time left; below it, when training is done, one of batch statistics."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Progress(
@@ -96,6 +89,7 @@ class LiveProgress(Notify):
             console=console,
         )
         self.task: TaskID | None = None
+        self.statistics: TaskID | None = None
 
     def begun(self, title: str, step: int, steps: int) -> None:
         """Start a bar."""
@@ -122,14 +116,15 @@ class LiveProgress(Notify):
             self.bars.update(self.task, numbers=numbers(line))
 
     def averaged(self, pictures: int, of: int) -> None:
-        """Say how far it is behind the whole bar."""
-        if self.task is not None:
-            self.bars.update(self.task, numbers=averaging(pictures, of))
+        """Move the bar of batch statistics."""
+        if self.statistics is None:
+            self.statistics = self.bars.add_task("batch statistics", total=of, numbers="pictures")
+        self.bars.update(self.statistics, completed=pictures)
 
     def ended(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bars as they stand."""
         self.bars.stop()
-        self.task = None
+        self.task = self.statistics = None
 
     def found(self, pictures: int) -> None:
         """Print how far the search is."""
