@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.listeners import StopAveraging
 from tests.said import answer, bare_line, one_line
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -170,6 +172,23 @@ def test_a_signal_saves_and_the_line_it_prints_goes_on(
     assert said[2].endswith("--resume")
     assert (tmp_path / "r" / "checkpoints" / f"step-{said[1]}" / "manifest.json").exists()
     assert reslab("train", *long, "--log-every", 5, "--out", tmp_path / "r").returncode == 2
+
+
+def test_a_stop_of_averaging_says_how_far_it_was_and_the_line_goes_on(
+    reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", *TINY, "--bn-average", 160, "--out", tmp_path / "r")
+    monkeypatch.setattr(sys, "argv", ["reslab", *map(str, words)])
+    with monkeypatch.context() as patch:
+        patch.setattr("reslab.cli.train.progress", lambda: StopAveraging(64))
+        done = reslab(*words)
+    told, _, command = one_line(done, 130).partition("; go on with: ")
+    assert told == (
+        "reslab: SIGINT: stopped while averaging batch statistics, after 64 of 160 pictures;"
+        " training is saved, averaging will begin again"
+    )
+    assert shlex.split(command) == ["reslab", *map(str, words), "--resume"]
+    assert answer(reslab(*words, "--resume", "--json"))["bn_average"]["pictures"] == 160
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(reslab: Command, tmp_path: Path) -> None:

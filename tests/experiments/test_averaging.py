@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.listeners import StopAveraging
 from tests.tested import on_cuda
 from torch import Tensor, nn
 
@@ -301,24 +302,19 @@ def test_so_it_is_on_a_cuda_device(engine: str, carry_out: Session, averaging: E
     assert small_numbers(tmp_path / "broken") == small_numbers(tmp_path / "whole")
 
 
-class StopAfter(CrashAfter):
-    """Presses Ctrl-C there."""
-
-    def averaged(self, pictures: int, of: int) -> None:
-        assert pictures <= self.pictures < of
-        if pictures == self.pictures:
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_signal_stops_it_and_it_is_done_again(
     carry_out: Session, averaging: Experiment, unbroken: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    outcome = carry_out(run, averaging, StopAfter(64))
-    assert (outcome.result, outcome.signal, outcome.step, outcome.stopped) == (None, signal.SIGINT, 8, True)
+    notify = StopAveraging(64)
+    outcome = carry_out(run, averaging, notify)
+    assert notify.heard == [32, 64]
+    assert outcome == Outcome(None, signal.SIGINT, 8, stopped=True, averaging=(64, PICTURES))
     assert not (run / "result.json").exists()
     assert not (run / "scores").exists()
-    carry_out(run, averaging, resume=True)
+    again = StopAveraging()
+    assert carry_out(run, averaging, again, resume=True).averaging is None
+    assert again.heard == [32, 64, 96, 128, 160]
     assert small_numbers(run) == small_numbers(unbroken)
 
 

@@ -10,7 +10,7 @@ from reslab.cli.flags import given
 from reslab.cli.output import print_json, print_table, say
 from reslab.cli.progress import progress
 from reslab.cli.reproduced import EndedRun, checked, earlier, measure_responses, report, run_folder
-from reslab.cli.train import say_how_to_resume
+from reslab.cli.train import say_how_to_resume, stopped_after
 from reslab.core.errors import SpecError, one_line
 from reslab.core.experiment import Experiment
 from reslab.core.rundir import held_alone
@@ -166,7 +166,7 @@ def _carry_out(tasks: "list[Task]", folder: Path, how: HowFlags) -> "tuple[int |
     if signal is None:
         return None, endings
     at = tasks[len(endings) - 1 :][:1] if how.in_turn else tasks
-    say_how_to_resume(signal, sum(task.saved() for task in at), sum(task.steps for task in at))
+    say_how_to_resume(signal, stopped_after(sum(task.saved() for task in at), sum(task.steps for task in at)))
     return 128 + signal, endings
 
 

@@ -14,7 +14,7 @@ from reslab.cli.resolve import Asked, resolve
 from reslab.core.errors import ReslabError
 from reslab.core.experiment import Experiment, Optimizer
 from reslab.core.rundir import Record, RunDirectory
-from reslab.core.units import duration_text
+from reslab.core.units import counted, duration_text
 
 if TYPE_CHECKING:
     from reslab.experiments.job import Job, Outcome
@@ -85,8 +85,19 @@ def _tell(outcome: "Outcome | None", experiment: Experiment, *, as_json: bool) -
         print_result(outcome.result, as_json=as_json)
         return 0
     assert outcome.signal is not None
-    say_how_to_resume(outcome.signal, outcome.step, experiment.recipe.steps, "--resume")
+    say_how_to_resume(outcome.signal, _stopped(outcome, experiment.recipe.steps), "--resume")
     return 128 + outcome.signal
+
+
+def _stopped(outcome: "Outcome", steps: int) -> str:
+    """Where it stopped, and what is kept."""
+    if outcome.averaging is None:
+        return stopped_after(outcome.step, steps)
+    passed, of = outcome.averaging
+    return (
+        f"stopped while averaging batch statistics, after {passed:,} of {counted(of, 'picture')};"
+        " training is saved, averaging will begin again"
+    )
 
 
 def _resolved(asked: Asked, data: str, job: JobFlags) -> "tuple[Experiment, Job]":
@@ -124,11 +135,16 @@ def _weights(place: Path, going_on: Experiment | None) -> "Weights":
     return noted
 
 
-def say_how_to_resume(number: int, step: int, steps: int, *flags: str) -> None:
-    """After Ctrl-C or SIGTERM: what was kept, and the command that goes on: this one, with ``flags``."""
+def stopped_after(step: int, steps: int) -> str:
+    """Where a run, or several with ``steps`` in all, stopped and will go on."""
+    return f"stopped and saved after step {step:,} of {steps:,}"
+
+
+def say_how_to_resume(number: int, stopped: str, *flags: str) -> None:
+    """After Ctrl-C or SIGTERM: where it ``stopped``, and the command that goes on: this one, with ``flags``."""
     words = [*sys.argv[1:], *(flag for flag in flags if flag not in sys.argv)]
     name = signal.Signals(number).name
-    say(f"reslab: {name}: stopped and saved after step {step:,} of {steps:,}; go on with: reslab {shlex.join(words)}")
+    say(f"reslab: {name}: {stopped}; go on with: reslab {shlex.join(words)}")
 
 
 def print_result(result: Record, *, as_json: bool) -> None:

@@ -66,12 +66,14 @@ class Averaging:
     """What a run does once after its last step, if its recipe says so.
 
     ``right``: which answers were right with the moving averages, bool (N,); None in all processes but the first.
+    ``passed``: while it goes on, and where it was stopped, how many pictures of how many have passed.
     """
 
     def __init__(self, session: Session, pictures: Dataset, seed: int) -> None:
         self.session, self.pictures, self.seed = session, pictures, seed
         self.done = False
         self.right: Tensor | None = None
+        self.passed: tuple[int, int] | None = None
 
     @property
     def due(self) -> bool:
@@ -93,9 +95,15 @@ class Averaging:
             stop: as for `recompute`.
             averaged: as for `recompute`.
         """
-        stopped = recompute(self.session, self.pictures, self.seed, stop, averaged)
+
+        def told(pictures: int, of: int) -> None:
+            self.passed = pictures, of
+            averaged(pictures, of)
+
+        stopped = recompute(self.session, self.pictures, self.seed, stop, told)
         if stopped is None:
-            self.done, self.right = True, None if before is None else before.scores.hits()
+            self.done, self.passed = True, None
+            self.right = None if before is None else before.scores.hits()
         return stopped
 
     def parts(self) -> Parts:

@@ -134,7 +134,8 @@ class _Execution:
                 came = heard() if stopped is None else stopped
         finally:
             self.notify.ended()
-        return Outcome(result and {**result, "directory": str(run.path)}, came, training.step, stopped is not None)
+        told = result and {**result, "directory": str(run.path)}
+        return Outcome(told, came, training.step, stopped is not None, self.averaging.passed)
 
     def _begin(self, run: RunDirectory) -> None:
         """Take up what there is; the first process also makes the directory ready."""

@@ -62,9 +62,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``result`` of a finished run, in its first process; the ``signal`` that came, if any; if it stopped it."""
+    """What came of a run.
+
+    Args:
+        result: of a finished run, in its first process.
+        signal: the one that came, if any.
+        step: the last that was done.
+        stopped: whether the signal stopped it.
+        averaging: where it was stopped after the last step, while batch statistics were averaged: how many pictures of
+            how many had passed. They are not kept: a resumed run averages from the start.
+    """
 
     result: Record | None
     signal: int | None
     step: int
     stopped: bool = False
+    averaging: tuple[int, int] | None = None
