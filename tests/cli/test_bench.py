@@ -85,7 +85,7 @@ def test_train_ends_with_sentences(reslab: Command) -> None:
         "--precision",
         "--workers",
         "--batch",
-        "n=1 rounds",
+        "n=1 round,",
         "rivals in a process",
     ):
         assert words in done.stdout
@@ -175,6 +175,9 @@ def test_loader_says_how_far_the_pixels_lie_apart(reslab: Command, folder: Path)
     done = reslab("bench", "loader", "--data", folder, "--batch", 2, "--rounds", 1, "--workers", 1)
     assert "The exact path's values differ from Pillow's full decode and resize by 0.000 of 255" in done.stdout
     assert "4 photographs of" in done.stdout
+    assert "loader with 1 worker against 1 thread " in done.stdout
+    assert ", n=1 round, " in done.stdout
+    assert "reslab bench loader: batches of 2, 1 worker, 1 round\n" in done.stderr
 
 
 def test_infer_measures_a_forward_pass(reslab: Command) -> None:
@@ -194,6 +197,7 @@ def test_test_counts_ten_crops_and_whole_pictures_in_central_crops(
     done = reslab("bench", "test", *words, "--model", "resnet18")
     assert done.returncode == 0, done.stderr
     assert "ten-crop in fp32 against ten central crops" in done.stdout
+    assert "fp32, 1 worker, 1 round\n" in done.stderr
     found = document(reslab("bench", "test", *words, "--json"))
     assert found["settings"] == {
         "kind": "test",

@@ -43,6 +43,16 @@ def packed(trees: Path, reslab: Command, tmp_path_factory: pytest.TempPathFactor
     return out
 
 
+def test_one_picture_is_no_plural(folder_of: Callable[..., Path], reslab: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "trees", ("ash",), pictures=1)
+    first, *_ = reslab(
+        "data", "pack", tmp_path / "trees", "--out", tmp_path / "out", "--workers", 0
+    ).stdout.splitlines()
+    assert first.startswith("1 picture in 1 shard, ")
+    *_, last = reslab("data", "verify", tmp_path / "trees", "--workers", 0).stdout.splitlines()
+    assert last.startswith("1 picture of 1 class, ")
+
+
 def tensors(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run / "checkpoints" / "step-2").glob("*.safetensors")}
 

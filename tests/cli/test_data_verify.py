@@ -120,8 +120,8 @@ def test_defects_exit_with_1_and_are_listed_with_the_rest(reslab: Command, own: 
     lines = done.stdout.splitlines()
     for part in (("train/ash/empty.jpg", "is empty"), ("val/birch/tiny.png", SMALL)):
         assert any(all(text in line for text in part) for line in lines)
-    assert "1 other files, which are no pictures by name: val/birch/notes.txt" in lines
-    assert ": 1 defects, 1 notes (" in lines[-1]
+    assert "other files, no pictures by name (1): val/birch/notes.txt" in lines
+    assert ": 1 defect, 1 note (" in lines[-1]
 
 
 def test_notes_alone_exit_with_0(reslab: Command, own: Path) -> None:
@@ -129,7 +129,7 @@ def test_notes_alone_exit_with_0(reslab: Command, own: Path) -> None:
     (own / "val/birch/notes.txt").write_text("x")
     done = reslab("data", "verify", own, "--workers", 0)
     assert done.returncode == 0
-    assert "0 defects, 1 notes" in done.stdout
+    assert "0 defects, 1 note (" in done.stdout
 
 
 def test_a_class_on_one_side_alone_has_none_on_the_other(reslab: Command, own: Path) -> None:
@@ -155,9 +155,11 @@ def test_long_lists_are_cut_and_said_to_be(reslab: Command, own: Path) -> None:
     assert "and 3 more defects; --json lists all\n" in done.stdout
     assert "more notes" not in done.stdout
     others = ", ".join(f"train/ash/{number}.txt" for number in range(3))
-    assert f"5 other files, which are no pictures by name: {others} and 2 more\n" in done.stdout
+    assert f"other files, no pictures by name (5): {others} and 2 more\n" in done.stdout
     found = document(reslab("data", "verify", own, "--workers", 0, "--json"))
     assert [len(found[key]) for key in ("defects", "notes", "other_files")] == [LISTED + 3, LISTED, 5]
+    (own / "train/ash/more.png").write_bytes(saved("PNG", image().crop((0, 0, 40, 1))))
+    assert "and 1 more note; --json lists all\n" in reslab("data", "verify", own, "--workers", 0).stdout
 
 
 def test_kinds_are_counted_whatever_files_they_are_of(reslab: Command, own: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_new_user_trains_and_tests_with_two_commands(reslab: Command, photos: 
     assert second == f"kept in {tmp_path / 'run'}"
     tested = reslab("evaluate", tmp_path / "run", "--data", photos)
     assert tested.returncode == 0
-    assert "the network was trained on 24 of these 30 pictures; --split val tests the others" in tested.stderr
+    assert "the network was trained on 24 of the 30 pictures here; --split val tests the others" in tested.stderr
     assert ", center, fp32: error " in tested.stdout
     assert [line.split()[0] for line in tested.stdout.splitlines()[8:]] == ["ash", "birch", "cedar"]
 

@@ -14,8 +14,8 @@ from reslab.experiments.queue.task import tasks_for
 LINE = {"step": 20, "loss": 1.25, "train_error": 41.5, "images_per_second": 1234.5, "seconds": 9.0, "test_error": 40.25}
 
 
-def followed(folder: Path, count: int = 1) -> list[Followed]:
-    recipe = Recipe(steps=40)
+def followed(folder: Path, count: int = 1, steps: int = 40) -> list[Followed]:
+    recipe = Recipe(steps=steps)
     experiments = [
         Experiment(model=ModelSpec(name="cifar-plain20"), data="embedded", recipe=recipe, seed=seed)
         for seed in range(count)
@@ -55,6 +55,12 @@ def test_a_log_gets_plain_lines_with_network_and_seed(tmp_path: Path, capsys: py
         "cifar-plain20 seed 0: 40 steps, going on after step 15",
         f"cifar-plain20 seed 0  step 40/40  {numbers}  done in 18 s",
     ]
+
+
+def test_a_run_of_one_step_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run,) = followed(tmp_path, steps=1)
+    PlainTable().started(run)
+    assert capsys.readouterr().err == "cifar-plain20 seed 0: 1 step\n"
 
 
 def test_a_terminal_gets_a_table_with_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,7 +304,7 @@ def test_bad_pictures_alone_are_answered_too(reslab: Command, trained: Path, mix
     done = reslab("predict", trained, mixed / "d.jpg")
     assert done.returncode == 1
     assert done.stdout == f"{mixed / 'd.jpg'}: cannot be used: it {NO_PICTURE}\n"
-    assert done.stderr == "reslab: 1 of 1 pictures could not be used\n"
+    assert done.stderr == "reslab: 1 of 1 picture could not be used\n"
 
 
 def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(

@@ -174,6 +174,14 @@ def test_a_signal_saves_and_the_line_it_prints_goes_on(
     assert reslab("train", *long, "--log-every", 5, "--out", tmp_path / "r").returncode == 2
 
 
+def test_one_step_is_no_plural(reslab: Command, tmp_path: Path) -> None:
+    one = ("--model", "cifar-resnet8", "--width", 4, "--data", "embedded", "--steps", 1, "--batch", 32)
+    done = reslab("train", *one, "--out", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("cifar-resnet8, width 4: 1 step\n")
+    assert ", 1 step in " in done.stdout
+
+
 def test_a_stop_of_averaging_says_how_far_it_was_and_the_line_goes_on(
     reslab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

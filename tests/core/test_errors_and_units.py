@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reslab.core import errors
 from reslab.core.errors import ReslabError, SpecError, ran_out, unknown
-from reslab.core.units import bytes_of, bytes_text, duration_text, epochs_to_steps, percent
+from reslab.core.units import bytes_of, bytes_text, counted, duration_text, epochs_to_steps, percent
 
 CALM = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 
@@ -88,6 +88,21 @@ def test_percent_is_the_exact_ratio_times_one_hundred(whole: int, data: st.DataO
 )
 def test_byte_counts_are_written_for_people(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "thing", "text"),
+    [
+        (0, "run", "0 runs"),
+        (1, "run", "1 run"),
+        (64_000, "training picture", "64,000 training pictures"),
+        (1, "class", "1 class"),
+        (10, "class", "10 classes"),
+        (2, "batch", "2 batches"),
+    ],
+)
+def test_numbers_of_things_are_written_for_people(count: int, thing: str, text: str) -> None:
+    assert counted(count, thing) == text
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,10 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
         read_cifar(folder, SMALL10, "train")
 
 
-def test_class_names_must_be_as_many_as_the_classes(folder: Path) -> None:
-    (folder / "batches.meta.txt").write_text("cat\ndog\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"batches\.meta\.txt has 2 class names; CIFAR-10 has 3"):
+@pytest.mark.parametrize(("names", "found"), [("cat\ndog\n", "2 class names"), ("cat\n", "1 class name")])
+def test_class_names_must_be_as_many_as_the_classes(names: str, found: str, folder: Path) -> None:
+    (folder / "batches.meta.txt").write_text(names, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"batches\.meta\.txt has {found}; CIFAR-10 has 3"):
         read_cifar(folder, SMALL10, "train")
 
 

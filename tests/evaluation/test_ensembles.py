@@ -118,8 +118,8 @@ def test_members_may_stay_on_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1.0], "1 weights were given for 2 members"),
-        ([1.0, 2.0, 3.0], "3 weights were given for 2 members"),
+        ([1.0], "1 weight for 2 members"),
+        ([1.0, 2.0, 3.0], "3 weights for 2 members"),
         ([1.0, -0.5], r"weights must be finite, none negative and not all zero, not \[1.0, -0.5\]"),
         ([1.0, float("nan")], r"weights must be finite.*, not \[1.0, nan\]"),
         ([float("inf"), 1.0], r"weights must be finite.*, not \[inf, 1.0\]"),

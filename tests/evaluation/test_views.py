@@ -145,21 +145,21 @@ def test_one_view_of_one_group_is_wanted_where_nothing_else_is_said() -> None:
     [
         (
             [*range(23), 4],
-            "24 views of 23 different pictures, 22 of them as often as they should be; 23 pictures have 1 ",
+            "24 views of 23 different pictures, 22 of them as often as they should be; each of 23 pictures has 1 ",
         ),
         (
             [*range(22), 4],
-            "23 views of 22 different pictures, 21 of them as often as they should be; 23 pictures have 1 ",
+            "23 views of 22 different pictures, 21 of them as often as they should be; each of 23 pictures has 1 ",
         ),
         (
             range(22),
-            "22 views of 22 different pictures, 22 of them as often as they should be; 23 pictures have 1 views",
+            "22 views of 22 different pictures, 22 of them as often as they should be; each of 23 pictures has 1 view$",
         ),
         (
             range(1, 23),
-            "22 views of 22 different pictures, 22 of them as often as they should be; 23 pictures have 1 vi",
+            "22 views of 22 different pictures, 22 of them as often as they should be; each of 23 pictures has 1 vi",
         ),
-        ([], "0 views of 0 different pictures, 0 of them as often as they should be; 23 pictures have 1 views each"),
+        ([], "0 views of 0 different pictures, 0 of them as often as they should be; each of 23 pictures has 1 view"),
     ],
 )
 def test_every_picture_comes_exactly_once_or_the_test_counts_for_nothing(places: Iterable[int], message: str) -> None:
@@ -197,7 +197,7 @@ def test_every_view_of_every_group_comes_as_often_as_it_should(
 ) -> None:
     with pytest.raises(EvaluationError) as error:
         scored(changed(every_view(1)))
-    assert str(error.value) == f"{says}; 23 pictures have 6 views each"
+    assert str(error.value) == f"{says}; each of 23 pictures has 6 views"
 
 
 @pytest.mark.parametrize("indices", [[FIRST - 1], [FIRST + N], [0], [-1], [FIRST, FIRST + 1, FIRST]])

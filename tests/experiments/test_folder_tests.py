@@ -62,7 +62,7 @@ def test_of_class_folders_alone_every_picture_is_tested_and_a_warning_says_what_
     found = evaluate_run(finished, str(photos), notify=warnings, workers=0)
     assert (found.n, found.protocol.name, set(found.by_class)) == (30, "center", {"ash", "birch", "cedar"})
     assert warnings.heard == [
-        "the network was trained on 24 of these 30 pictures; --split val tests the others",
+        "the network was trained on 24 of the 30 pictures here; --split val tests the others",
     ]
     (kept,) = finished.scores.glob("center-all*")
     assert (kept / "scores.safetensors").exists()
@@ -111,7 +111,7 @@ def test_of_a_halved_folder_val_is_tested(train_on: TrainOn, photos: Path, tmp_p
     assert evaluate_run(run, str(root), notify=warnings, workers=0).n == 9
     assert warnings.heard == []
     assert evaluate_run(run, str(root), split="all", notify=warnings, workers=0).n == 30
-    assert warnings.heard == ["the network was trained on 21 of these 30 pictures; --split val tests the others"]
+    assert warnings.heard == ["the network was trained on 21 of the 30 pictures here; --split val tests the others"]
 
 
 def test_pictures_elsewhere_are_tested_without_a_warning(

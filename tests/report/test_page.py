@@ -9,7 +9,7 @@ import pytest
 from reslab.cli.report import claims, report
 from reslab.core.colour import Colour
 from reslab.core.errors import RunError
-from reslab.core.experiment import Experiment, ModelSpec, Photographs, Recipe
+from reslab.core.experiment import Augmentation, Experiment, ModelSpec, Photographs, Recipe
 from reslab.core.rundir import RunDirectory
 from reslab.experiments.deviations import LEDGER, deviations
 from reslab.report.figure import as_png, as_svg, training_curves
@@ -328,6 +328,13 @@ def test_samples_that_were_replaced_are_counted_among_those_of_the_recomputing_t
     result = {"replaced": 3, "bn_average": before}
     run = make_photo_run([0, 1, 0, 1], [0, 1, 1, 0], [0.9] * 4, ["a", "b"], recipe={"bn_average": 64}, result=result)
     assert "in 3 of 704 training samples" in how_trained(finished([run]))
+
+
+def test_one_of_a_thing_is_no_plural(make_run: Maker) -> None:
+    recipe = Recipe(steps=4, batch=1, bn_group=1, validation=1, augment=Augmentation(pad=1))
+    (run,) = finished([make_run("cifar-plain20", 30, 31, recipe=recipe, width=1)])
+    assert run.setting == "Fashion-MNIST, 4 steps of 1, first stage 1 filter wide, 1 training picture set aside"
+    assert "crops from 1 padded pixel and mirror images; batch normalisation over 1 picture;" in how_trained([run])
 
 
 def test_a_cosine_and_smoothed_labels_are_said_and_no_line_is_drawn(make_run: Maker, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_run_without_them_has_none(make_run: Maker) -> None:
     ("facts", "says"),
     [
         ({"layers": []}, "it holds 0 layers, not 19"),
-        ({"layers": [{"name": "conv1", "std": 1.0}]}, "it holds 1 layers, not 19"),
+        ({"layers": [{"name": "conv1", "std": 1.0}]}, "it holds 1 layer, not 19"),
         ({"layers": None}, "layers is None"),
         ({"layers": [{"std": 1.0}] * 18 + [{"std": "2"}]}, "layer 19 is {'std': '2'}"),
         ({"layers": [{"std": -1}] + [{"std": 1}] * 18}, "layer 1 is {'std': -1}"),

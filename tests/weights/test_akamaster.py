@@ -150,10 +150,10 @@ def changed(**changes: Tensor | None) -> Tensors:
         (lambda: changed(layer2__0__bn2__bias=None), r"missing: layer2.0.bn2.bias \(likely cause: .* cut short\)"),
         (lambda: changed(layer3__0__bn9__bias=torch.ones(64)), r"left over: layer3.0.bn9.bias \(likely cause: "),
         (lambda: changed(layer2__0__conv1__weight=torch.ones(32, 16, 1, 1)), r"\(32, 16, 1, 1\) instead of"),
-        (lambda: theirs(8, "A", 5), "has 1 blocks of 5 filters in its first stage, as no such network has"),
+        (lambda: theirs(8, "A", 5), "has 1 block of 5 filters in its first stage, as no such network has"),
         (
             lambda: theirs(8, "A") | {f"layer1.{n}.conv1.weight": torch.ones(1) for n in range(200_000)},
-            "has 200000 blocks of 4 filters in its first stage",
+            "has 200,000 blocks of 4 filters in its first stage",
         ),
         (
             lambda: {name: tensor for name, tensor in theirs(8, "A").items() if "layer1" not in name},

@@ -10,7 +10,7 @@ from reslab.cli.advancing import advancing, say_found
 from reslab.cli.output import print_json, print_table, stdout
 from reslab.cli.progress import warn
 from reslab.core.text import few, printable
-from reslab.core.units import bytes_text
+from reslab.core.units import bytes_text, counted
 
 if TYPE_CHECKING:
     from reslab.data.pictures import Pictures
@@ -86,21 +86,21 @@ def _print(found: "Verification", seconds: float) -> None:
         for label, name in enumerate(found.classes)
     ]
     print_table(("label", "class", *titles), rows)
-    for title, remarks in (("defects", found.defects), ("notes", found.notes)):
+    for title, remarks in (("defect", found.defects), ("note", found.notes)):
         if remarks:
             stdout().print()
-            stdout().print(title)
+            stdout().print(f"{title}s")
             for remark in remarks[:LISTED]:
                 stdout().print(f"{remark.path}: {remark.what}", soft_wrap=True)
-            stdout().print(f"{title} by kind: {_kinds(remarks)}")
+            stdout().print(f"{title}s by kind: {_kinds(remarks)}")
         if len(remarks) > LISTED:
-            stdout().print(f"and {len(remarks) - LISTED:,} more {title}; --json lists all")
+            stdout().print(f"and {counted(len(remarks) - LISTED, f'more {title}')}; --json lists all")
     if found.others:
-        stdout().print(f"\n{len(found.others):,} other files, which are no pictures by name: {few(found.others)}")
+        stdout().print(f"\nother files, no pictures by name ({len(found.others):,}): {few(found.others)}")
     stdout().print(
-        f"\n{found.pictures:,} pictures of {len(found.classes):,} classes, {bytes_text(found.size)}:"
-        f" {len(found.defects):,} defects, {len(found.notes):,} notes"
-        f" ({found.pictures / seconds:,.0f} pictures a second)"
+        f"\n{counted(found.pictures, 'picture')} of {counted(len(found.classes), 'class')}, {bytes_text(found.size)}:"
+        f" {counted(len(found.defects), 'defect')}, {counted(len(found.notes), 'note')}"
+        f" ({counted(round(found.pictures / seconds), 'picture')} a second)"
     )
 
 
@@ -126,5 +126,5 @@ def _verify_small(name: str, halves: "dict[str, Pictures]", *, as_json: bool) ->
         ("label", "class", *counts),
         [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows],
     )
-    stdout().print(f"\n{total:,} pictures of {len(classes)} classes: as they should be")
+    stdout().print(f"\n{counted(total, 'picture')} of {counted(len(classes), 'class')}: as they should be")
     return 0

@@ -11,7 +11,7 @@ from rich.text import Text
 from reslab.cli.output import say, terminal
 from reslab.cli.progress import numbers
 from reslab.core.rundir import Record
-from reslab.core.units import duration_text
+from reslab.core.units import counted, duration_text
 from reslab.experiments.queue.follow import ACTIVE, Audience, Followed
 
 HEADINGS = ("network", "seed", "step", "loss", "train %", "test %", "images/s", "left", "state")
@@ -30,7 +30,7 @@ class PlainTable(Audience):
 
     def started(self, run: Followed) -> None:
         """Say which run starts, and where."""
-        say(f"{run.task.title}: {run.task.steps:,} steps" + _going_on(run))
+        say(f"{run.task.title}: {counted(run.task.steps, 'step')}" + _going_on(run))
 
     def restarted(self, run: Followed) -> None:
         """Say that its process died."""

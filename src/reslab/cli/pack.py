@@ -122,7 +122,7 @@ def _print(packed: "Packed", out: Path, seconds: float) -> None:
     before = f", {packed.kept:,} of them made before" if packed.kept else ""
     resized = f"{packed.resized:,} resized" if packed.resized else "byte for byte"
     stdout().print(
-        f"{packed.pictures:,} pictures in {counted(packed.shards, 'shard')}{before}, {bytes_text(packed.size)},"
-        f" {resized} ({packed.pictures / seconds:,.0f} pictures a second)"
+        f"{counted(packed.pictures, 'picture')} in {counted(packed.shards, 'shard')}{before},"
+        f" {bytes_text(packed.size)}, {resized} ({counted(round(packed.pictures / seconds), 'picture')} a second)"
     )
     stdout().print(f"train on them with: --data {printable(str(out))}")

@@ -11,6 +11,7 @@ from reslab.cli.progress import progress
 from reslab.core.errors import SpecError
 from reslab.core.imagenet import title_of
 from reslab.core.text import printable
+from reslab.core.units import counted
 
 if TYPE_CHECKING:
     from reslab.experiments.predict import Prediction
@@ -65,7 +66,7 @@ def predict(
     if figure is not None:
         _draw(kept, len(paths), figure)
     if bad:
-        say(f"reslab: {bad:,} of {len(paths):,} pictures could not be used")
+        say(f"reslab: {bad:,} of {counted(len(paths), 'picture')} could not be used")
     return 1 if bad else 0
 
 

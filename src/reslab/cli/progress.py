@@ -9,7 +9,7 @@ from rich.text import Text
 
 from reslab.cli.advancing import Lines, say_found
 from reslab.cli.output import say, terminal
-from reslab.core.units import duration_text
+from reslab.core.units import counted, duration_text
 from reslab.experiments.notify import Notify
 
 INTERVAL = 10.0  # seconds between lines about a test, or about batch statistics
@@ -58,7 +58,7 @@ class PlainProgress(Notify):
     def begun(self, title: str, step: int, steps: int) -> None:
         """Say what starts, and where."""
         self.title, self.steps, self.first, self.since = title, steps, step, time.monotonic()
-        say(f"{title}: {steps:,} steps" + (f", going on after step {step:,}" if step else ""))
+        say(f"{title}: {counted(steps, 'step')}" + (f", going on after step {step:,}" if step else ""))
 
     def recorded(self, line: dict[str, Any]) -> None:
         """Print the line's numbers and the time left."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.core.units import counted
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
 from reslab.report.gathered import Gathered, gather
@@ -58,7 +59,7 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
         group = [run for run in read if run.comparable == comparable]
         print_table(HEADINGS, [row.cells for row in rows_of(group)], group[0].setting)
         stdout().print()
-    stdout().print(f"written: {written.html}, {written.markdown} and {len(written.figures)} figures")
+    stdout().print(f"written: {written.html}, {written.markdown} and {counted(len(written.figures), 'figure')}")
 
 
 def _said(gathered: Gathered) -> Gathered:

@@ -9,6 +9,7 @@ from reslab.cli.output import print_json, print_table, stdout
 from reslab.cli.progress import warn
 from reslab.core.contract import Contract, Resample
 from reslab.core.errors import SpecError
+from reslab.core.units import counted
 
 if TYPE_CHECKING:
     from reslab.core.statistics import Statistics
@@ -117,8 +118,8 @@ def _print(found: "Statistics", out: Path | None, seconds: float) -> None:
     eigenvalues = ", ".join(f"{value:.6f}" for value in found.eigenvalues)
     stdout().print(
         f"\neigenvalues {eigenvalues}; mean and deviation of pixels in [0, 255], the others of pixels in [0, 1]\n"
-        f"{found.data}, {found.split}: {found.pictures:,} pictures, {found.pixels:,} pixels, {crops}{smaller}"
-        f" ({found.pictures / seconds:,.0f} pictures a second)"
+        f"{found.data}, {found.split}: {counted(found.pictures, 'picture')}, {counted(found.pixels, 'pixel')},"
+        f" {crops}{smaller} ({counted(round(found.pictures / seconds), 'picture')} a second)"
     )
     if out is not None:
         stdout().print(f"kept in {out} and {out.with_suffix(IMAGE)}")

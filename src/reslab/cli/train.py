@@ -156,14 +156,16 @@ def print_result(result: Record, *, as_json: bool) -> None:
     stdout().print(
         f"{result['model']}: test error {result['test_error']:.2f} % (95 % interval {low:.2f} to {high:.2f},"
         f" n={result['n']:,}), training error {result['train_error']:.2f} % (n={result['train_n']:,}),"
-        f" {result['steps']:,} steps in {duration_text(result['seconds'])}"
+        f" {counted(result['steps'], 'step')} in {duration_text(result['seconds'])}"
     )
     if "bn_average" in result:
         stdout().print(_before(result["bn_average"]))
     if "validation_error" in result:
         stdout().print(f"validation error {result['validation_error']:.2f} % (n={result['validation_n']:,})")
     if result.get("replaced"):
-        stdout().print(f"{result['replaced']:,} times a bad picture was replaced: replaced_pictures.json names them")
+        stdout().print(
+            f"{counted(result['replaced'], 'time')} a bad picture was replaced: replaced_pictures.json names them"
+        )
     stdout().print(f"kept in {result['directory']}")
 
 
@@ -173,7 +175,7 @@ def _before(averaged: Record) -> str:
     least, most = found["interval"]
     return (
         f"before, with moving averages: {averaged['error_before']:.2f} % (95 % interval {low:.2f} to {high:.2f},"
-        f" n={averaged['n']:,}); batch statistics over {averaged['pictures']:,} pictures: before - after is"
+        f" n={averaged['n']:,}); batch statistics over {counted(averaged['pictures'], 'picture')}: before - after is"
         f" {found['difference']:+z.2f} points (95 % interval {least:+z.2f} to {most:+z.2f}, McNemar's p"
         f" {found['p_value']:.3g})"
     )

@@ -53,8 +53,9 @@ def bytes_of(text: str) -> int:
 
 
 def counted(count: int, thing: str) -> str:
-    """A number of things for people: ``1 run``, ``64,000 steps``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """A number of things for people: ``1 run``, ``64,000 steps``, ``10 classes``."""
+    plural = "es" if thing.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{count:,} {thing}{'' if count == 1 else plural}"
 
 
 def duration_text(seconds: float) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
+from reslab.core.units import counted
 from reslab.data.official import copy_note
 from reslab.data.parts import Split
 from reslab.data.pictures import Pictures
@@ -98,7 +99,7 @@ def _read_records(file: Path, count: int, layout: Layout) -> Tensor:
         raise DataError(f"cannot read {file}: {error.strerror}") from None
     if len(data) != count * length:
         raise DataError(
-            f"{file} has {len(data):,} bytes; {layout.name}'s binary layout has {count * length:,}"
+            f"{file} has {counted(len(data), 'byte')}; {layout.name}'s binary layout has {count * length:,}"
             f" ({count:,} records of {length:,})"
         )
     records = torch.frombuffer(data, dtype=torch.uint8).reshape(count, length)
@@ -114,7 +115,9 @@ def _check_labels(folder: Path, labels: Tensor, layout: Layout, split: Split) ->
     counts = torch.bincount(labels.int(), minlength=layout.classes)
     for label, count in enumerate(counts.tolist()):
         if count != each:
-            raise DataError(f"{folder}: class {label} has {count:,} {split} pictures; {layout.name} has {each:,}")
+            raise DataError(
+                f"{folder}: class {label} has {counted(count, f'{split} picture')}; {layout.name} has {each:,}"
+            )
     known = layout.label_digests.get(split)
     if known is not None and hashlib.sha256(labels.contiguous().numpy().data).hexdigest() != known:
         raise DataError(f"{folder}: the {split} labels are not {layout.name}'s in their official order")
@@ -127,7 +130,7 @@ def _class_names(folder: Path, layout: Layout) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {file}: {error}") from None
     if len(names) != layout.classes:
-        raise DataError(f"{file} has {len(names)} class names; {layout.name} has {layout.classes}")
+        raise DataError(f"{file} has {counted(len(names), 'class name')}; {layout.name} has {layout.classes}")
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise DataError(f"{file} names {twice[0]!r} twice")
     return names

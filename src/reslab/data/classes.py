@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from reslab.core.errors import DataError
 from reslab.core.imagenet import imagenet_classes, title_of
 from reslab.core.text import few, printable
+from reslab.core.units import counted
 
 Value = TypeVar("Value")
 SHOWN: Final = 5  # classes in a message
@@ -38,7 +39,7 @@ def match_classes(folders: Sequence[str], known: Sequence[str]) -> tuple[int, ..
     if strangers:
         raise DataError(
             f"classes that the network does not know ({len(strangers):,} of {len(folders):,}): "
-            f"{few(strangers, SHOWN)}; it knows {len(known):,} classes: {_titles(known)}"
+            f"{few(strangers, SHOWN)}; it knows {counted(len(known), 'class')}: {_titles(known)}"
         )
     taken: dict[int, str] = {}
     for folder, places in zip(folders, found, strict=True):

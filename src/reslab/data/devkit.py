@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 from reslab.core.errors import DataError
 from reslab.core.files import canonical_json, sha256_text
 from reslab.core.text import few, printable
-from reslab.core.units import bytes_text
+from reslab.core.units import bytes_text, counted
 from reslab.data.archive import Limits, Tar
 from reslab.data.meta_mat import Synset, read_synsets
 from reslab.data.which_archive import GZIP, KIT, ROOT, refuse_another
@@ -120,7 +120,8 @@ def _classes(synsets: list[Synset], title: str) -> tuple[str, ...]:
     numbers = [leaf.number for leaf in leaves]
     if not leaves or len(leaves) > MAX_CLASSES or numbers != list(range(1, len(leaves) + 1)):
         raise DataError(
-            f"{title}: meta.mat has {len(leaves):,} classes, not numbered from 1 on, or more than {MAX_CLASSES:,}"
+            f"{title}: meta.mat has {counted(len(leaves), 'class')}, not numbered from 1 on,"
+            f" or more than {MAX_CLASSES:,}"
         )
     wnids = tuple(leaf.wnid for leaf in leaves)
     wrong = [wnid for wnid in wnids if not WNID.fullmatch(wnid)]

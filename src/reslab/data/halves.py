@@ -115,7 +115,8 @@ def _val(path: Path, devkit: Devkit, opened: ExitStack) -> ArchivedHalf:
     answers = [devkit.wnids[place] for place in devkit.truth]
     if len(members) != len(answers) or not members:
         raise DataError(
-            f"{tar.title} holds {len(members):,} pictures, and {devkit.title} has the classes of {len(answers):,}"
+            f"{tar.title} holds {counted(len(members), 'picture')},"
+            f" and {devkit.title} has the classes of {len(answers):,}"
         )
     for member in members:
         if not 1 <= _number(member) <= len(answers):
@@ -136,7 +137,8 @@ def size_text(half: Split, there: Half) -> str:
     """A half for people, beside the official numbers where it is no copy of the official one."""
     whole = (there.classes, there.pictures) == (MAX_CLASSES, OFFICIAL[half])
     official = "as published" if whole else f"published: {MAX_CLASSES:,} classes, {OFFICIAL[half]:,} pictures"
-    text = f"{half}/: {there.classes:,} classes, {there.pictures:,} pictures, {bytes_text(there.bytes)} ({official})"
+    found = f"{counted(there.classes, 'class')}, {counted(there.pictures, 'picture')}"
+    text = f"{half}/: {found}, {bytes_text(there.bytes)} ({official})"
     if there.sharded is None:
         return text
     resized = f"{there.sharded.resized:,} resized" if there.sharded.resized else "byte for byte"

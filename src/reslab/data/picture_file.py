@@ -13,7 +13,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from reslab.core.errors import PictureError, one_line
-from reslab.core.units import bytes_text
+from reslab.core.units import bytes_text, counted
 from reslab.data.markers import START_OF_SCAN, jpeg_exif, jpeg_frame, orientation, png_exif, segments
 
 MAX_BYTES: Final = 2**28  # ours: 256 MiB, an uncompressed 16-bit picture of MAX_PIXELS is not much larger
@@ -90,7 +90,7 @@ def read_picture(path: Path, expected: int | None = None) -> bytes:
     if not data:
         raise PictureError("is empty")
     if expected is not None and len(data) != expected:
-        raise PictureError(f"has changed: {len(data):,} bytes, not the {expected:,} it had when it was found")
+        raise PictureError(f"has changed: {counted(len(data), 'byte')}, not the {expected:,} it had when it was found")
     return data
 
 

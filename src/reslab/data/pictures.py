@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
+from reslab.core.units import counted
 from reslab.data import chance
 from reslab.data.parts import Part
 
@@ -33,9 +34,11 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if len(self.pixels) != len(self.labels):
-            raise DataError(f"{self.name}: {len(self.pixels)} pictures but {len(self.labels)} labels")
+            raise DataError(
+                f"{self.name}: {counted(len(self.pixels), 'picture')} but {counted(len(self.labels), 'label')}"
+            )
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(f"{self.name}: a label lies outside its {len(self.classes)} classes")
+            raise DataError(f"{self.name}: a label lies outside its {counted(len(self.classes), 'class')}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +72,8 @@ def set_aside(pictures: Pictures, count: int) -> tuple[Pictures, Pictures]:
     left = _chosen(pictures, ~aside)
     if count and len(left.labels.unique()) < len(pictures.labels.unique()):
         raise DataError(
-            f"{pictures.name} has {len(pictures)} pictures: {count} set aside leave some class none to train on"
+            f"{pictures.name} has {counted(len(pictures), 'picture')}: {count} set aside leave some class none"
+            " to train on"
         )
     return left, _chosen(pictures, aside)
 

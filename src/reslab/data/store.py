@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from reslab.core.errors import DataError, PictureError, StorageError
 from reslab.core.text import printable
+from reslab.core.units import counted
 from reslab.data.index import Index
 from reslab.data.picture_file import read_picture
 from reslab.data.pool import PATIENCE
@@ -158,7 +159,7 @@ class LocalFiles:
             return "is missing"
         except OSError as error:
             raise DataError(f"shard {printable(str(path))} cannot be read: {error.strerror}") from None
-        return None if size == file.size else f"has {size:,} bytes, not the {file.size:,} that its index says"
+        return None if size == file.size else f"has {counted(size, 'byte')}, not the {file.size:,} that its index says"
 
     def note(self, _files: Sequence[ShardFile]) -> None:
         """Nothing is to be said."""

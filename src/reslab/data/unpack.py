@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from reslab.core.errors import DataError, PictureError
 from reslab.core.files import PARTIAL, storing, write_text
 from reslab.core.text import printable
+from reslab.core.units import counted
 from reslab.data.archive import Member, Tar
 from reslab.data.halves import Picture
 from reslab.data.parts import Split
@@ -132,7 +133,7 @@ class Unpacking:
             raise DataError(f"{shown} is not a {'folder' if size is None else 'regular file'}")
         if size not in (None, found.st_size):
             raise DataError(
-                f"{shown} has {found.st_size:,} bytes, and {size:,} in this archive: it is another's;"
+                f"{shown} has {counted(found.st_size, 'byte')}, and {size:,} in this archive: it is another's;"
                 " choose another --out"
             )
 

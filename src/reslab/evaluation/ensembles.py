@@ -171,7 +171,7 @@ def shares_of(members: int, weights: Sequence[float] | None) -> NDArray[np.float
     """
     given = np.ones(members) if weights is None else np.asarray(weights, np.float64)
     if len(given) != members:
-        raise SpecError(f"{len(given)} weights were given for {members} members")
+        raise SpecError(f"{counted(len(given), 'weight')} for {counted(members, 'member')}")
     if not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise SpecError(f"weights must be finite, none negative and not all zero, not {given.tolist()}")
     scaled = given / given.max()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.core.errors import EvaluationError
-from reslab.core.units import percent
+from reslab.core.units import counted, percent
 
 SIGNIFICANT: Final = 0.05  # the same certainty as a 95 % interval
 RESAMPLES: Final = 10_000
@@ -93,6 +93,6 @@ def paired(first: NDArray[np.bool], second: NDArray[np.bool]) -> Paired:
         EvaluationError: they are of different lengths, or of no pictures.
     """
     if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise EvaluationError(f"cannot pair answers to {first.size} pictures with answers to {second.size}")
+        raise EvaluationError(f"cannot pair answers to {counted(first.size, 'picture')} with answers to {second.size}")
     neither, only_second, only_first, both = np.bincount(2 * first + second, minlength=4).tolist()
     return Paired(both=both, only_first=only_first, only_second=only_second, neither=neither)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reslab.core.errors import EvaluationError
 from reslab.core.protocol import Average
+from reslab.core.units import counted
 from reslab.evaluation.answers import Answering
 from reslab.evaluation.scores import Scores
 
@@ -144,8 +145,9 @@ def _require_complete(seen: NDArray[np.int64], wanted: Wanted) -> None:
     if (seen != wanted.views).any():
         whole = int((seen == wanted.views).all(axis=1).sum())
         raise EvaluationError(
-            f"{int(seen.sum())} views of {int(seen.any(axis=1).sum())} different pictures, {whole} of them as often as"
-            f" they should be; {len(wanted.which)} pictures have {wanted.groups * wanted.views} views each"
+            f"{counted(int(seen.sum()), 'view')} of {counted(int(seen.any(axis=1).sum()), 'different picture')},"
+            f" {whole} of them as often as they should be; each of {counted(len(wanted.which), 'picture')} has"
+            f" {counted(wanted.groups * wanted.views, 'view')}"
         )
 
 

@@ -13,6 +13,7 @@ from reslab.core.files import sha256_file
 from reslab.core.imagenet import imagenet_classes
 from reslab.core.rundir import Record
 from reslab.core.text import printable
+from reslab.core.units import counted
 from reslab.experiments.feed import Inputs
 from reslab.experiments.inputs import PhotoInputs
 from reslab.experiments.small_inputs import SmallInputs
@@ -174,9 +175,9 @@ def _classes(found: Imported, known: Known) -> tuple[str, ...]:
     guessed = usual if outputs == len(usual) else None
     classes = next((names for names in (known.classes, found.classes, guessed) if names is not None), None)
     if classes is None:
-        raise DataError(f"the weights do not name their {outputs} classes: --classes FILE, a name a line")
+        raise DataError(f"the weights do not name their {counted(outputs, 'class')}: --classes FILE, a name a line")
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice or len(classes) != outputs:
         doubled = f"; {printable(twice[0])} is there twice" if twice else ""
-        raise SpecError(f"{len(classes)} names of classes for a network of {outputs}{doubled}")
+        raise SpecError(f"{counted(len(classes), 'name')} of classes for a network of {outputs}{doubled}")
     return classes

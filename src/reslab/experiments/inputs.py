@@ -11,6 +11,7 @@ from reslab.core.contract import Contract
 from reslab.core.errors import DataError
 from reslab.core.experiment import Photographs, Recipe
 from reslab.core.protocol import CENTRE, Native, Protocol
+from reslab.core.units import counted
 from reslab.data.ahead import Parts, ahead
 from reslab.data.loader import CropBatch, training_crops
 from reslab.data.photographs import Incident, PhotoFolder, central
@@ -163,7 +164,7 @@ def _require_image(contract: Contract, image: MeanImage | None) -> None:
     if image is not None and image.digest != contract.mean_image:
         raise DataError(f"the mean image has sha256 {image.digest}, and {contract.mean_image} is to be subtracted")
     if image is not None and image.side != contract.crop:
-        raise DataError(f"the mean image has {image.side} pixels a side, and crops have {contract.crop}")
+        raise DataError(f"the mean image has {counted(image.side, 'pixel')} a side, and crops have {contract.crop}")
 
 
 def _heard(stream: Iterable[CropBatch], feed: Feed) -> Iterator[Parts]:

@@ -14,6 +14,7 @@ from reslab.core.experiment import Augmentation, Recipe
 from reslab.core.intervals import Count
 from reslab.core.listening import unheard
 from reslab.core.protocol import find_protocol
+from reslab.core.units import counted
 from reslab.data.photographs import PhotoFolder
 from reslab.data.pictures import Pictures
 from reslab.data.pool import check_workers
@@ -130,7 +131,8 @@ def begin(
     _refuse_what_crashes(net, feed.device)
     _refuse_what_has_no_effect(pictures, recipe)
     if len(pictures) < recipe.batch:
-        raise DataError(f"{pictures.name} has {len(pictures)} pictures, fewer than one batch of {recipe.batch}")
+        found = counted(len(pictures), "picture")
+        raise DataError(f"{pictures.name} has {found}, fewer than one batch of {recipe.batch}")
     if len(pictures.classes) < 2:
         raise DataError(f"{pictures.name} has one class, {pictures.classes[0]!r}; there is nothing to tell apart")
     net.to(feed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form

@@ -13,6 +13,7 @@ from reslab.core.files import refilled, require_writable, sha256_text
 from reslab.core.protocol import Protocol, find_protocol, preset
 from reslab.core.rundir import RunDirectory
 from reslab.core.text import printable
+from reslab.core.units import counted
 from reslab.data.classes import match_classes
 from reslab.data.index import read_index
 from reslab.data.official import copy_note
@@ -223,4 +224,6 @@ def _warn_of_trained(run: RunDirectory, source: Source, pictures: Dataset, notif
     trained_on = sum(pictures.index.path(number) in known for number in range(len(pictures)))
     if trained_on:
         rest = "; --split val tests the others" if trained_on < len(pictures) else ""
-        notify.warned(f"the network was trained on {trained_on:,} of these {len(pictures):,} pictures{rest}")
+        notify.warned(
+            f"the network was trained on {trained_on:,} of the {counted(len(pictures), 'picture')} here{rest}"
+        )

@@ -6,6 +6,7 @@ from typing import Final
 
 from reslab.core.intervals import Count
 from reslab.core.rundir import Record
+from reslab.core.units import counted
 from reslab.report.finished import FinishedRun
 from reslab.report.rendering import p_value
 from reslab.report.table import with_interval
@@ -40,7 +41,7 @@ def _row(run: FinishedRun, found: Record) -> tuple[str, ...]:
     return (
         run.called,
         str(run.experiment.seed),
-        f"{found['pictures']:,} pictures",
+        counted(found["pictures"], "picture"),
         with_interval(Count(found["n"] - found["hits_before"], found["n"])),
         with_interval(run.test),
         f"{pair['difference']:+z.2f} [{low:+z.2f}, {high:+z.2f}]",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reslab.core.imagenet import title_of
+from reslab.core.units import counted
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shortened, shown
 
@@ -38,7 +39,7 @@ def _networks_down(runs: Sequence[FinishedRun]) -> ByClass:
     equal = len(set(sizes)) == 1
     if not equal:
         rows.append(("n", "", *(f"{n:,}" for n in sizes)))
-    note = f"n = {sizes[0]:,} pictures a class." if equal else "n: pictures of the class."
+    note = f"n = {counted(sizes[0], 'picture')} a class." if equal else "n: pictures of the class."
     return ByClass(("network", "seed", *(_title(name) for name in classes)), tuple(rows), note)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reslab.core.files import require_file, write_text
+from reslab.core.units import counted
 from reslab.report.labels import shortened, shown
 from reslab.report.provenance import Source
 from reslab.report.rendering import rendered
@@ -163,7 +164,7 @@ def _sources(found: Comparison, names: tuple[str, str]) -> dict[str, Source]:
         {"right": f"{side.hits:,} of {side.n:,}"} | {shown(name): shown(fact) for name, fact in side.provenance.items()}
         for side in (found.first, found.second)
     ]
-    counts = f"{found.only_first:,} against {found.only_second:,} pictures that only one gets right"
+    counts = f"{found.only_first:,} against {counted(found.only_second, 'picture')} that only one gets right"
     sides = dict(zip(names, (";\n".join(map(": ".join, told.items())) for told in facts), strict=True))
     return {
         "first": Source(names[0], facts[0]),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reslab.core.units import counted
 from reslab.report.calibration import BINS, CHANCE, RESAMPLES, Calibration, calibrate
 from reslab.report.calibration_figure import reliability_figure
 from reslab.report.confusion import MOST_PAIRS, confusion, most_confused
@@ -106,7 +107,7 @@ def _confusion(scored: Scored, beside: Path, mark: str) -> Confusion:
 def _matrix_caption(scored: Scored) -> str:
     size, n = len(scored.classes), len(scored.labels)
     what = "Numbers are pictures; colour" if size <= COUNTED else "Colour"
-    text = f"Rows: true classes. Columns: answers. {what} is the share of a row; n={n:,}, {size:,} classes."
+    text = f"Rows: true classes. Columns: answers. {what} is the share of a row; n={n:,}, {counted(size, 'class')}."
     if (block := dots_of(size)) > 1:
         text += f" A dot shows the largest of {block}x{block} cells."
     if size > NAMED:
@@ -121,7 +122,7 @@ def _matrix_caption(scored: Scored) -> str:
 
 def _mistakes_caption(scored: Scored) -> str:
     n, wrong = len(scored.labels), int((~scored.right).sum())
-    of = f"{n:,} picture{'' if n == 1 else 's'}"
+    of = counted(n, "picture")
     if not wrong:
         return f"No mistake on {of}."
     shown = len(scored.mistakes or ())

@@ -10,6 +10,7 @@ from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
 from reslab.core.spec import flat
+from reslab.core.units import counted
 from reslab.experiments.names import Name, describe, parse_name
 from reslab.report.apart import told_apart
 from reslab.report.labels import shown
@@ -117,12 +118,13 @@ class FinishedRun:
     def setting(self) -> str:
         """Everything but network, its warm-up and seed, in a few words; equal for comparable runs alone."""
         recipe, width = self.experiment.recipe, self.experiment.model.width
-        narrow = f", first stage {width} filters wide" if width else ""
+        narrow = f", first stage {counted(width, 'filter')} wide" if width else ""
         tuned = ", from trained weights" if self.experiment.start else ""
-        aside = f", {recipe.validation:,} training pictures set aside" if recipe.validation else ""
+        aside = f", {counted(recipe.validation, 'training picture')} set aside" if recipe.validation else ""
         again = ", batch statistics recomputed" if recipe.bn_average else ""
         apart = f", {self.setting_apart}" if self.setting_apart else ""
-        return f"{self.data_title}, {recipe.steps:,} steps of {recipe.batch}{narrow}{tuned}{aside}{again}{apart}"
+        steps = f"{counted(recipe.steps, 'step')} of {recipe.batch}"
+        return f"{self.data_title}, {steps}{narrow}{tuned}{aside}{again}{apart}"
 
     @cached_property
     def comparable(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reslab.core.experiment import Photographs, Recipe, Start
+from reslab.core.units import counted
 from reslab.report.finished import FinishedRun
 
 DIGITS: Final = 12  # of a digest: enough to tell files apart
@@ -30,14 +31,14 @@ def _training(recipe: Recipe) -> tuple[str, ...]:
         f"momentum {recipe.optim.momentum}",
         f"weight decay {recipe.optim.weight_decay}",
         _crops(recipe),
-        f"batch normalisation over {recipe.bn_group} pictures",
+        f"batch normalisation over {counted(recipe.bn_group, 'picture')}",
         *((smoothed,) if recipe.label_smoothing else ()),
     )
 
 
 def _course(recipe: Recipe) -> str:
     schedule, steps = recipe.schedule, ", ".join(f"{step:,}" for step in recipe.drop_steps())
-    ramp = f", reached after {round(schedule.ramp * recipe.steps):,} steps" if schedule.ramp else ""
+    ramp = f", reached after {counted(round(schedule.ramp * recipe.steps), 'step')}" if schedule.ramp else ""
     if schedule.cosine:
         return f"{ramp}, falling to zero as a cosine"
     if schedule.plateau:
@@ -60,7 +61,8 @@ def _warm_up(runs: Sequence[FinishedRun]) -> str:
 def _crops(recipe: Recipe) -> str:
     photographs = recipe.photographs
     if photographs is None:
-        return f"crops from {recipe.augment.pad} padded pixels{' and mirror images' if recipe.augment.flip else ''}"
+        mirrored = " and mirror images" if recipe.augment.flip else ""
+        return f"crops from {counted(recipe.augment.pad, 'padded pixel')}{mirrored}"
     mirrored = " and mirror images" if photographs.flip else ""
     if photographs.area is not None:
         (low, high), (narrow, wide) = photographs.area.share, photographs.area.aspect
@@ -103,7 +105,8 @@ def _averaged(run: FinishedRun) -> str:
         return ""
     return (
         "Before that test the means and variances of batch normalisation were recomputed, as the authors did: true"
-        f" averages over the groups of the {run.averaged['pictures']:,} training pictures that would have come next."
+        f" averages over the groups of the {counted(run.averaged['pictures'], 'training picture')} that would have"
+        " come next."
     )
 
 
@@ -119,6 +122,7 @@ def _replaced(run: FinishedRun) -> str:
     samples = run.experiment.recipe.steps * run.experiment.recipe.batch
     samples += run.averaged["pictures"] if run.averaged else 0
     return (
-        f"{run.called}, seed {run.experiment.seed}: in {run.result['replaced']:,} of {samples:,} training samples"
-        " another picture took the place of one that could not be used; the run's replaced_pictures.json names them."
+        f"{run.called}, seed {run.experiment.seed}: in {run.result['replaced']:,} of"
+        f" {counted(samples, 'training sample')} another picture took the place of one that could not be used;"
+        " the run's replaced_pictures.json names them."
     )

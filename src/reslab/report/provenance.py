@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.core.experiment import TRAIN_WINDOW
+from reslab.core.units import counted
 from reslab.report.finished import FinishedRun
 from reslab.report.how_trained import DIGITS
 from reslab.report.labels import shown
@@ -31,7 +32,8 @@ def of_test(run: FinishedRun) -> Source:
         **_begun(run),
         "protocol": run.result.get("protocol"),
         "precision": "fp32",  # every run is tested so, however it was trained
-        "batch statistics": run.averaged and f"averaged over {run.averaged['pictures']:,} training pictures at the end",
+        "batch statistics": run.averaged
+        and f"averaged over {counted(run.averaged['pictures'], 'training picture')} at the end",
         "pictures": _pictures(run, "val"),
         "n": f"{run.test.n:,}",
         **_again(run),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from reslab.core.errors import RunError
 from reslab.core.rundir import Record, read_record
+from reslab.core.units import counted
 
 FILE: Final = "responses.json"
 
@@ -59,7 +60,7 @@ def _fault(facts: Record, layers: int | None, step: int) -> str | None:
         return f"it is of step {facts.get('step')!r}, not of the last, {step}"
     found = facts["layers"]
     if not found or len(found) != (layers or len(found)):
-        return f"it holds {len(found)} layers, not {layers or 'at least 1'}"
+        return f"it holds {counted(len(found), 'layer')}, not {layers or 'at least 1'}"
     wrong_std = [number for number, layer in enumerate(found, start=1) if not _is_std(layer)]
     return f"layer {wrong_std[0]} is {found[wrong_std[0] - 1]!r}" if wrong_std else None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reslab.core.errors import RunError
 from reslab.core.imagenet import title_of
 from reslab.core.rundir import Record, read_record
+from reslab.core.units import counted
 from reslab.report.finished import FinishedRun
 from reslab.report.labels import shown
 from reslab.report.thumbnail import kind_of
@@ -106,9 +107,10 @@ def _fault(probabilities: NDArray[Any], labels: NDArray[Any], facts: Record) -> 
         return f"it holds {probabilities.dtype} and {labels.dtype}, not float32 and int64"
     n, classes = facts["n"], len(facts["classes"])
     if not n or probabilities.shape != (n, classes) or labels.shape != (n,):
-        return f"scores {probabilities.shape} and labels {labels.shape} are not of {n} pictures and {classes} classes"
+        wanted = f"{counted(n, 'picture')} and {counted(classes, 'class')}"
+        return f"scores {probabilities.shape} and labels {labels.shape} are not of {wanted}"
     if labels.min() < 0 or labels.max() >= classes:
-        return f"a label is not among the {classes} classes"
+        return f"a label is not among the {counted(classes, 'class')}"
     if not -ROUNDING <= probabilities.min() <= probabilities.max() <= 1 + ROUNDING:
         return "a probability is not between 0 and 1"
     return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reslab.core.units import counted
 from reslab.experiments.recipes import cifar_paper
 from reslab.report.drawing import Drawing, draw
 from reslab.report.figure import training_curves
@@ -71,7 +72,7 @@ def _figure7(runs: Sequence[FinishedRun], beside: Path, mark: str, *, paper_poin
     drawing = draw(draw_figure7(runs, paper_points=paper_points), beside, f"figure7{mark}")
     measured = [run.measured for run in runs if run.measured]
     ways = dict.fromkeys(
-        f"{m.pictures:,} {PARTS.get(m.part, m.part)} pictures, {m.statistics} statistics" for m in measured
+        f"{counted(m.pictures, f'{PARTS.get(m.part, m.part)} picture')}, {m.statistics} statistics" for m in measured
     )
     one = " Of several seeds the first is drawn." if _several_seeds(runs) else ""
     caption = (

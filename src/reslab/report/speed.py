@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from reslab.core.units import counted
+
 SPEED_HEADINGS: Final = ("", "images/s", "rival", "ratio", "lowest", "highest")
 
 
@@ -32,15 +34,15 @@ def speed_sentences(found: dict[str, Any]) -> Iterator[str]:
 def speed_place(found: dict[str, Any]) -> str:
     """What was measured where, with which versions, in how many rounds."""
     where, settings = found["environment"], found["settings"]
-    what = where.get("precision") or f"{settings['pictures']} photographs of {settings['data']}"
+    what = where.get("precision") or f"{counted(settings['pictures'], 'photograph')} of {settings['data']}"
     processor = where["processor"] if where["device"] == "cpu" else f"{where['device']} beside {where['processor']}"
     rivals = (
         "" if settings["kind"] in ("loader", "test") else f", rivals {settings.get('rivals', 'in the same process')}"
     )
     versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "pillow", "simplejpeg") if name in where)
     return (
-        f"{what}, n={found['rounds']} rounds, {processor}, {where['capability']}, {where['cores']} cores,"
-        f" {where['threads']} threads, {versions}{rivals}"
+        f"{what}, n={counted(found['rounds'], 'round')}, {processor}, {where['capability']},"
+        f" {counted(where['cores'], 'core')}, {counted(where['threads'], 'thread')}, {versions}{rivals}"
     )
 
 

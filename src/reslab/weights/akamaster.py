@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
+from reslab.core.units import counted
 from reslab.models.architecture import Architecture, Kind, blocks_a_stage, cifar
 from reslab.transforms.cifar import CifarForm
 from reslab.weights.imported import Imported
@@ -61,7 +62,8 @@ def _identify(tensors: Tensors, place: object) -> Architecture:
     width, classes = stem.shape[0], head.shape[0]
     if not 0 < len(blocks) <= MOST_BLOCKS or width % 2:
         raise DataError(
-            f"{place} has {len(blocks)} blocks of {width} filters in its first stage, as no such network has"
+            f"{place} has {counted(len(blocks), 'block')} of {counted(width, 'filter')} in its first stage,"
+            " as no such network has"
         )
     return cifar(depth, shortcut=shortcut, block="basic", stride_on="1x1", width=width, classes=classes, bn_eps=1e-5)
 

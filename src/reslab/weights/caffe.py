@@ -14,6 +14,7 @@ from torch import Tensor
 from reslab.core.contract import CONTRACTS
 from reslab.core.errors import DataError
 from reslab.core.text import few
+from reslab.core.units import counted
 from reslab.models.architecture import imagenet
 from reslab.weights.caffe_names import caffe_layer_names
 from reslab.weights.imported import Imported
@@ -108,7 +109,9 @@ def assembled(
         elif bias is not None:
             biases[re.sub("^res", "bn", name) if name != "conv1" else "bn_conv1"] = bias.flatten()
     if ours["fc.weight"].dim() != 2:
-        raise DataError(f"{place}: the weights of fc1000 have {ours['fc.weight'].dim()} axes instead of 2")
+        raise DataError(
+            f"{place}: the weights of fc1000 have {counted(ours['fc.weight'].dim(), 'dimension')} instead of 2"
+        )
     classes = ours["fc.weight"].shape[0]
     architecture = imagenet(depth, shortcut="B", stride_on="1x1", pool="caffe", width=64, classes=classes, bn_eps=1e-5)
     return Imported(architecture, fitted(ours, architecture, place), CONTRACTS["caffe"])

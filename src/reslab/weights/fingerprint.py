@@ -8,6 +8,7 @@ import pydantic
 
 from reslab.core.errors import DataError
 from reslab.core.files import canonical_json
+from reslab.core.units import counted
 from reslab.models.architecture import Architecture
 
 
@@ -53,7 +54,6 @@ def parse_fingerprint(text: str, place: object) -> Fingerprint:
         )
         raise DataError(f"{place}: its fingerprint is damaged: {why}") from None
     if len(found.classes) != found.architecture.classes:
-        raise DataError(
-            f"{place}: its fingerprint is damaged: {found.architecture.classes} outputs, {len(found.classes)} classes"
-        )
+        outputs, classes = counted(found.architecture.classes, "output"), counted(len(found.classes), "class")
+        raise DataError(f"{place}: its fingerprint is damaged: {outputs}, {classes}")
     return found

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from reslab.core.errors import DataError
-from reslab.core.units import bytes_text
+from reslab.core.units import bytes_text, counted
 from reslab.weights.caffe import Convolution, Normalisation, assembled
 from reslab.weights.foreign import FLOAT, MOST_BYTES, first_fault
 from reslab.weights.imported import Imported
@@ -108,7 +108,7 @@ def _shards(path: Path, group: _Group, needed: int) -> bytes:
         found = sum(file.stat().st_size for file in files)
         if found != needed:
             raise DataError(
-                f"{path}: its {len(files)} shards hold {found:,} bytes and its weights take {needed:,}:"
+                f"{path}: {counted(found, 'byte')} in {counted(len(files), 'shard')}, and its weights take {needed:,}:"
                 f" a shard was cut short, or is another model's"
             )
         return b"".join(file.read_bytes() for file in files)

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 
 from reslab.core.experiment import ModelSpec
+from reslab.core.units import counted
 from reslab.evaluation.answers import classified
 from reslab.evaluation.views import View, Wanted, score
 from reslab.experiments.bench.advice import infer_advice
@@ -36,7 +37,7 @@ def bench_infer(asked: Asked, note: Note) -> Report:
         return partial(score, ours, classified(ours), [view], Wanted(range(batch)), autocast(device, precision))
 
     tried = precisions(asked.precision, device, note)
-    note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {asked.rounds} rounds")
+    note(f"{asked.model}, batch {asked.batch}, {', '.join(tried)}, {counted(asked.rounds, 'round')}")
     sides: dict[str, Turn] = {name: once(make(asked.batch, name), wait) for name in tried}
     with Apart(partial(_rival_sides, asked, side)) as rival:
         times = interleave({**rival.sides, **sides}, asked.rounds)

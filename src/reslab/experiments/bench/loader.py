@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reslab.core.errors import DataError, SpecError
 from reslab.core.experiment import Photographs
 from reslab.core.text import printable
+from reslab.core.units import counted
 from reslab.data import chance
 from reslab.data.decode import decode
 from reslab.data.photographs import PhotoFolder, TrainingCrops
@@ -46,15 +47,15 @@ def bench_loader(asked: Asked, note: Note) -> Report:
     photos = sample(photographs(asked.data, "loader"))
     workers = workers_for(photos, asked.workers)
     works = crops(photos, asked.batch)
-    note(f"{len(photos)} photographs of {photos.name}, read once and compared")
+    note(f"{counted(len(photos), 'photograph')} of {photos.name}, read once and compared")
     differences = {name: difference(works[name], works["rival"]) for name in ("fast", "exact")}
-    note(f"batches of {asked.batch}, {workers} workers, {asked.rounds} rounds")
+    note(f"batches of {asked.batch}, {counted(workers, 'worker')}, {counted(asked.rounds, 'round')}")
     sides = {name: one_batch(work) for name, work in works.items()} | crowds(works["fast"], workers)
     sides |= whole_pictures(photos, asked.batch, workers)
     times = interleave(sides, asked.rounds)
     return Report(
         rows=_rows(times, asked.batch, workers),
-        advice=loader_advice({count: rate(asked.batch, times[f"{count} workers"]) for count in {1, workers}}),
+        advice=loader_advice({count: rate(asked.batch, times[counted(count, "worker")]) for count in {1, workers}}),
         rounds=asked.rounds,
         environment=_place(),
         settings={
@@ -123,7 +124,7 @@ def crowds(work: TrainingCrops, workers: int) -> dict[str, Turn]:
 
     return {
         **{
-            f"{count} workers": partial(turn, partial(in_order, work, _tasks(work), count), count)
+            counted(count, "worker"): partial(turn, partial(in_order, work, _tasks(work), count), count)
             for count in (1, workers)
         },
         "threads": partial(turn, partial(threaded, work, _tasks(work), workers), workers),
@@ -168,12 +169,12 @@ def _place() -> Record:
 
 
 def _rows(times: Mapping[str, Sequence[float]], batch: int, workers: int) -> list[Row]:
-    many = f"{workers} workers"
+    many = counted(workers, "worker")
     compared = [
         ("fast path against Pillow full decode and resize, one core", "fast", "rival"),
         ("exact path against Pillow full decode and resize, one core", "exact", "rival"),
-        (f"loader with {many} against one", many, "1 workers"),
-        (f"loader with {many} against {workers} threads", many, "threads"),
+        (f"loader with {many} against one", many, counted(1, "worker")),
+        (f"loader with {many} against {counted(workers, 'thread')}", many, "threads"),
     ]
     times = {**times, "cores": [seconds / workers for seconds in times["whole"]]}
     compared.append((f"data verify with {many} against decoding alone, times {workers}", "verify", "cores"))

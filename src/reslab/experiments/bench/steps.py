@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from reslab.core.errors import ran_out
 from reslab.core.experiment import Optimizer, Precision
+from reslab.core.units import counted
 from reslab.experiments.bench.advice import Step
 from reslab.experiments.bench.asked import Asked, Note, fewer
 from reslab.experiments.bench.timing import Wait, interleave, once, rate
@@ -90,7 +91,7 @@ def precisions(asked: Precision, device: torch.device, note: Note) -> tuple[Reso
 def batches(make: Make, precision: Resolved, asked: Asked, wait: Wait, note: Note) -> dict[int, float]:
     """Images/s with half, once and twice the batch, as far as they fit into memory."""
     sizes = [size for size in (asked.batch // 2, asked.batch, 2 * asked.batch) if size]
-    note(f"batches of {', '.join(map(str, sizes))}, {fewer(asked.rounds)} rounds")
+    note(f"batches of {', '.join(map(str, sizes))}, {counted(fewer(asked.rounds), 'round')}")
     steps = {size: _fitting(make, size, precision) for size in sizes}
     fitting = {size: once(step, wait) for size, step in steps.items() if step is not None}
     for size in sizes:

@@ -8,6 +8,7 @@ import torch
 
 from reslab.core.experiment import ModelSpec, Photographs
 from reslab.core.protocol import CENTRE, Protocol, find_protocol
+from reslab.core.units import counted
 from reslab.data.photographs import PhotoFolder
 from reslab.experiments.bench.advice import Advice
 from reslab.experiments.bench.asked import Asked, Note, Report
@@ -44,7 +45,8 @@ def bench_test(asked: Asked, note: Note) -> Report:
     net = build(ModelSpec(name=asked.model)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     subject, feed, wait = Subject(net, PhotoInputs(Photographs())), Feed(device, workers, note), waiting_for(device)
     ways = {name: find_protocol(name, subject.inputs.native) for name in (CENTRE, CROPS, WHOLE)}
-    note(f"{asked.model}, {len(photos)} photographs, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
+    many = f"{counted(workers, 'worker')}, {counted(asked.rounds, 'round')}"
+    note(f"{asked.model}, {counted(len(photos), 'photograph')}, {', '.join(tried)}, {many}")
     sides: dict[tuple[str, Resolved], Turn] = {
         (name, precision): once(
             partial(score_views, subject, more if name == CENTRE else photos, way, feed, precision), wait

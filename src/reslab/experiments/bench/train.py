@@ -53,7 +53,7 @@ def bench_train(asked: Asked, note: Note) -> Report:
     tried = precisions(asked.precision, device, note)
     bench = _Bench(asked, pictures, Feed(device, workers, note), tried[0])
     groups = f"batch {asked.batch} in groups of {bench.recipe.bn_group}"
-    note(f"{asked.model}, {groups}, {', '.join(tried)}, {workers} workers, {asked.rounds} rounds")
+    note(f"{asked.model}, {groups}, {', '.join(tried)}, {counted(workers, 'worker')}, {counted(asked.rounds, 'round')}")
     with Apart(partial(rival_sides, asked, bench.recipe, bench.session.inputs.sides[0])) as rivals:
         times = interleave({**rivals.sides, **bench.sides(tried)}, asked.rounds)
     sizes = batches(bench.step, tried[0], asked, bench.wait, note)
