@@ -1,6 +1,7 @@
 """Several processes test together: the same integers as one, however the pictures are shared."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.torchrun import torchrun
+from tests.torchrun import SETTINGS, command, torchrun
 from torch import distributed, multiprocessing, nn
 
 from reslab.core.errors import DataError, EvaluationError, SpecError
@@ -128,6 +129,38 @@ def test_a_world_that_torchrun_did_not_make_is_refused(monkeypatch: pytest.Monke
         joined(),
     ):
         pass
+
+
+ENDING = """
+import os, torch
+from torch import nn
+from reslab.experiments.world import joined
+from reslab.training.together import Together
+
+def threads():
+    tasks = os.listdir("/proc/self/task")
+    return sum("gloo" in open(f"/proc/self/task/{task}/comm").read() for task in tasks)
+
+def train():
+    together = Together(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), 4, 4)
+    with together.passing(last=True):
+        together.forward(torch.ones(2, 3, 2, 2)).sum().backward()
+    return threads()
+
+with joined():
+    during = train()
+print(during, threads())
+"""
+
+
+def test_no_thread_of_the_processes_talk_outlives_it(tmp_path: Path) -> None:
+    """One that does may want the interpreter's lock while that ends, and then aborts the process."""
+    (tmp_path / "ending.py").write_text(ENDING)
+    words = command(2, (), program=[str(tmp_path / "ending.py")])
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **SETTINGS}).stdout
+    counts = [tuple(map(int, line.split())) for line in said.splitlines()]
+    assert len(counts) == 2
+    assert all(during > 0 and after == 0 for during, after in counts)
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> Any:

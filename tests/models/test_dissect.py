@@ -1,5 +1,7 @@
 """A network's anatomy is found in the network."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -101,3 +103,10 @@ def test_a_plain_network_has_no_shortcut_to_draw() -> None:
         blocks = blocks_of(dissected(cifar_resnet(20, shortcut="none"), 32))
     assert len(blocks) == 9
     assert all(block.shortcut is None for block in blocks)
+
+
+def test_a_trace_that_nobody_holds_is_gone() -> None:
+    with torch.device("meta"):
+        layer = weakref.ref(trace(cifar_resnet(8), 32).steps[-1].module)
+    gc.collect()
+    assert layer() is None

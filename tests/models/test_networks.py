@@ -1,6 +1,5 @@
 import ast
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ from reslab.models.shortcuts import ZeroPad
 
 ROOM = Path(reslab.models.blocks.__file__).parent
 KINDS: tuple[Kind, ...] = ("none", "A", "B", "C")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # these networks are too small to share
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

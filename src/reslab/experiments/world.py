@@ -1,6 +1,7 @@
 """The processes that torchrun started for one command, and what they do together."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 import torch
+import torch.distributed.nn.functional  # its functions' defaults hold the group that is there when it is first imported
 from torch import distributed
 
 from reslab.core.errors import EvaluationError, ReslabError, SpecError
@@ -145,3 +147,4 @@ def joined() -> Iterator[World]:
         yield World(*map(int, said.values()))
     finally:
         distributed.destroy_process_group()
+        gc.collect()  # threads of a group that still is while the interpreter ends may abort the process

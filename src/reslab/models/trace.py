@@ -86,6 +86,7 @@ def trace(net: nn.Module, input_size: int, channels: int = 3) -> Trace:
     x = torch.empty(BATCH, channels, input_size, input_size, device="meta", dtype=dtype)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(tracer.save, lambda packed: packed):
         twin(x)
+    tracer.met.clear()  # they hold the graph, which holds the hooks, which hold them: no collector sees that
     return Trace(twin, input_size, tuple(tracer.steps))
 
 
