@@ -84,12 +84,12 @@ def test_a_long_recomputing_of_batch_statistics_says_how_far_it_is_and_how_long_
     plain.begun("cifar-plain20", 10, 40)
     now[0] += 60
     plain.recorded(LINE)
-    for seconds, pictures in ((8, 1000), (3, 2000), (9, 3000), (2, 4000), (60, 5000)):
+    for seconds, pictures in ((8, 1000), (11, 2000), (9, 3000), (2, 4000), (60, 5000)):
         now[0] += seconds
         plain.averaged(pictures, 5000)
     assert capsys.readouterr().err.splitlines()[2:] == [
-        "batch statistics over 2,000 of 5,000 pictures, 9 s left",
-        "batch statistics over 4,000 of 5,000 pictures, 5 s left",
+        "batch statistics over 2,000 of 5,000 pictures, 33 s left",
+        "batch statistics over 4,000 of 5,000 pictures, 7 s left",
     ]
 
 
