@@ -13,6 +13,7 @@ from reslab.core.spec import flat
 from reslab.report import drawing
 from reslab.report.apart import told_apart
 from reslab.report.departures import word
+from reslab.report.figure import training_curves
 from reslab.report.finished import FinishedRun, finished
 from reslab.report.how_trained import how_trained
 from reslab.report.page import write_report
@@ -153,6 +154,16 @@ def test_networks_of_other_shortcuts_are_no_seeds_of_one(make_run: Maker) -> Non
     )
     rows = set(names(runs))
     assert rows == {(f"ResNet-20 (shortcut {kind})", seed) for kind in "AB" for seed in ("0", "1", "2 seeds")}
+
+
+def test_their_curves_have_names_and_colours_of_their_own(make_run: Maker) -> None:
+    choices = [("A", 0), ("B", 0), ("B", 1), ("C", 0)]
+    runs = finished([make_run("cifar-resnet20", 30, 31, shortcut=shortcut, seed=seed) for shortcut, seed in choices])
+    (panel,) = training_curves(runs).axes
+    texts = {text.get_text(): text.get_color() for text in panel.texts}
+    assert set(texts) == {f"ResNet-20 (shortcut {kind})" for kind in "ABC"}
+    assert len(set(texts.values())) == 3
+    assert {line.get_color() for line in panel.lines if line.get_linewidth() == 2.4} == set(texts.values())
 
 
 def test_a_network_that_was_warmed_up_in_some_runs_is_told_apart(make_run: Maker) -> None:

@@ -38,13 +38,13 @@ def training_curves(runs: Sequence[FinishedRun]) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
-        depths = sorted({run.name.depth for run in runs})
+        marks = sorted({_mark(run) for run in runs})
         for axes, kind in zip(panels, kinds, strict=True):
             of_kind = [run for run in runs if run.residual == kind]
             for run in of_kind:
-                _draw(axes, run, _shade(run, depths))
+                _draw(axes, run, _shade(run, marks))
             _dress(axes, TITLES[kind], runs[0])
-            _name_curves(axes, of_kind, depths)
+            _name_curves(axes, of_kind, marks)
         panels[0].set_ylabel("error (%)")
         panels[0].set_ylim(0, _ceiling(runs))
         figure.suptitle("thin: training error over the last 50 batches      bold: test error", fontsize=9)
@@ -79,10 +79,15 @@ def _draw(axes: Axes, run: FinishedRun, shade: int) -> None:
     axes.plot(*_curve(run, "test_error"), color=SHADES[shade], **bold)
 
 
-def _shade(run: FinishedRun, depths: list[int]) -> int:
-    """The deeper the darker, over as much of the scale as the number of depths needs."""
-    spread = max(len(depths), len(SHADES) - 1) - 1
-    return round(depths.index(run.name.depth) * spread / max(len(depths) - 1, 1)) % len(SHADES)
+def _mark(run: FinishedRun) -> tuple[int, str]:
+    """What curves have a colour of their own for: a plain and a residual network of one depth share it."""
+    return run.name.depth, run.title_apart
+
+
+def _shade(run: FinishedRun, marks: list[tuple[int, str]]) -> int:
+    """The deeper the darker, over as much of the scale as the number of marks needs."""
+    spread = max(len(marks), len(SHADES) - 1) - 1
+    return round(marks.index(_mark(run)) * spread / max(len(marks) - 1, 1)) % len(SHADES)
 
 
 def _dress(axes: Axes, title: str, run: FinishedRun) -> None:
@@ -94,14 +99,14 @@ def _dress(axes: Axes, title: str, run: FinishedRun) -> None:
         axes.axvline(drop, color="#999999", linewidth=0.8, linestyle=(0, (2, 3)))
 
 
-def _name_curves(axes: Axes, runs: Sequence[FinishedRun], depths: list[int]) -> None:
+def _name_curves(axes: Axes, runs: Sequence[FinishedRun], marks: list[tuple[int, str]]) -> None:
     ends: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        ends.setdefault(run.title, []).append(run)
+        ends.setdefault(run.called, []).append(run)
     lowest = 0.0
     for title, group in sorted(ends.items(), key=lambda end: _end(end[1])):
         lowest = max(_end(group), lowest)
-        colour = SHADES[_shade(group[0], depths)]
+        colour = SHADES[_shade(group[0], marks)]
         place = (group[0].experiment.recipe.steps * 1.02, lowest)
         axes.annotate(title, place, color=colour, fontweight="bold", fontsize=8.5, va="center", annotation_clip=False)
         lowest += 4.5  # points of error, so that names do not lie on each other
