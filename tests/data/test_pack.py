@@ -222,6 +222,19 @@ def test_a_folder_of_shards_that_was_deleted_is_made_again(halved: bool, trees: 
     assert content(out) == before
 
 
+def test_what_is_said_of_a_damaged_index_makes_it_again(trees: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    packed(trees, out)
+    before = content(out)
+    (out / "val" / INDEX).write_bytes(b"")
+    cure = f"remove {out}/val, and the command that made these shards makes them again"
+    with pytest.raises(DataError, match=rf": {cure}$"):
+        packed(trees, out)
+    shutil.rmtree(out / "val")
+    packed(trees, out)
+    assert content(out) == before
+
+
 def test_a_lost_shard_of_pictures_that_have_changed_is_not_made_again(trees: Path, tmp_path: Path) -> None:
     out, changed = tmp_path / "out", trees / "val" / "ash" / "001.jpg"
     packed(trees, out)

@@ -247,6 +247,17 @@ def test_a_shard_that_is_missing_there_is_named(url: str) -> None:
         photos.store.read(number)
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_index_that_is_damaged_there_is_named_by_its_url(end: str, url: str) -> None:
+    memory = fsspec.filesystem("memory")
+    whole = memory.cat(f"/bucket/photos/{INDEX}")
+    memory.pipe(f"/bucket/photos/{INDEX}", whole[:-3] + b"???")
+    with pytest.raises(DataError, match=rf"^the index of shards {url}/{INDEX} is damaged \(.*\): copy it there again$"):
+        photos_at(f"{url}{end}")
+    memory.pipe(f"/bucket/photos/{INDEX}", whole)
+    assert photos_at(url).store.read(0)
+
+
 def test_a_shard_that_is_damaged_there_is_named_and_not_kept(
     url: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

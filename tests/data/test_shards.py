@@ -263,12 +263,12 @@ def with_an_empty_index(own: Path) -> str:
 
 def with_a_flipped_bit_in_the_index(own: Path) -> str:
     flip(own / INDEX, (own / INDEX).stat().st_size - 5)
-    return "is damaged (it does not match its checksum): pack them again"
+    return f"is damaged (it does not match its checksum): remove {own}, and the command that made these shards makes"
 
 
 def with_other_words_in_the_index(own: Path) -> str:
     (own / INDEX).write_bytes((own / INDEX).read_bytes().replace(b"birch", b"beech"))
-    return "is damaged (it does not match its checksum): pack them again"
+    return f"is damaged (it does not match its checksum): remove {own}, and the command that made these shards makes"
 
 
 def with_a_cut_index(own: Path) -> str:

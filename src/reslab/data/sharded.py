@@ -67,7 +67,8 @@ class ShardFolder:
             file = self.files.index(folder)
             if file is None:
                 raise DataError(f"{printable(self.where)} has no {folder}/{INDEX}: pack its shards again")
-            found = read_shards(file)
+            place = self.where.rstrip("/") + ("" if folder == "." else f"/{folder}")
+            found = read_shards(file, f"{place}/{INDEX}" if _is_url(self.where) else None)
             shards = found if folder == "." else found.below(folder)
             self.files.check(shards.files)
             self.opened[folder] = shards

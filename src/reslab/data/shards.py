@@ -112,11 +112,15 @@ class Shards:
         return {**own, "shards": self.shards, "offsets": self.offsets, "crcs": self.crcs}
 
 
-def read_shards(file: Path) -> Shards:
+def read_shards(file: Path, url: str | None = None) -> Shards:
     """What `Shards.save` kept.
 
+    Args:
+        file: where.
+        url: what it is a copy of.
+
     Raises:
-        DataError: the file is missing or damaged, or of a later format.
+        DataError: the file is missing or damaged, or of a later format; the line says what makes it again.
     """
     try:
         with safetensors.safe_open(file, framework="numpy") as stored:
@@ -129,7 +133,9 @@ def read_shards(file: Path) -> Shards:
         found = Shards(Index(tuple(about["classes"]), *own), **columns, files=files, facts=about["facts"])
         _check(found)
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise DataError(f"the index of shards {printable(str(file))} is damaged ({error}): pack them again") from None
+        again = f"remove {printable(str(file.parent))}, and the command that made these shards makes them again"
+        cure = "copy it there again" if url else again
+        raise DataError(f"the index of shards {printable(url or str(file))} is damaged ({error}): {cure}") from None
     return found
 
 
