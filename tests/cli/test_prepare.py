@@ -287,7 +287,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated at a header": (lambda: packed(train_entries()[:1]).rstrip(b"\0") + bytes(99), "is cut short"),
     "no tar": (lambda: b"\x00\x01" * 5000, f"{TRAIN} is not a tar archive: "),
     "empty": (lambda: b"", f"{TRAIN} is not a tar archive: empty header"),
-    "zip": (lambda: b"PK\x03\x04" + bytes(2000), f"{TRAIN} is not a tar archive: "),
+    "zip": (lambda: b"PK\x03\x04" + bytes(2000), f"{TRAIN} is compressed: unpack it"),
     "nested": (lambda: nested(40), f"{TRAIN}: {FIRST}.tar: '{FIRST}.tar' has a name that does not belong here"),
     "packed class": (
         lambda: packed([entry(f"{FIRST}.tar", gzip.compress(packed(class_entries(FIRST))))]),

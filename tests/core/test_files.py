@@ -92,13 +92,18 @@ def test_a_full_disk_is_told_with_what_is_needed_and_free(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EFBIG])
-def test_a_spent_quota_is_a_full_disk(tmp_path: Path, code: int) -> None:
+def test_a_spent_quota_is_a_full_disk(tmp_path: Path) -> None:
     with (
         pytest.raises(StorageError, match=r"^the disk is full: cannot write .*, \S+ \S+ are free$"),
         storing(tmp_path / "not" / "there" / "yet"),
     ):
-        raise OSError(code, os.strerror(code))
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+def test_a_file_that_may_not_be_so_large_is_no_full_disk(tmp_path: Path) -> None:
+    says = rf"^cannot write {tmp_path}: File too large$"
+    with pytest.raises(StorageError, match=says), storing(tmp_path, needed=5):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
 def test_a_missing_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

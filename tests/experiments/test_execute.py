@@ -451,6 +451,23 @@ def test_a_run_whose_checkpoints_are_all_damaged_cannot_be_tested(stopped: Path,
         evaluate_run(RunDirectory.open(stopped), data)
 
 
+def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_tested_at_another_step_and_can_be_mended(
+    carry_out: Session, data: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    carry_out(run, checkpoint_every=3)
+    last = run / "checkpoints" / "step-8"
+    whole = (last / "model.safetensors").read_bytes()
+    (last / "model.safetensors").write_bytes(whole[:-1])
+    cure = f"delete {run}/result.json, and train --resume makes it again from step 6"
+    with pytest.raises(CheckpointError, match=rf"^{run} is finished, and its last checkpoint is .* damaged: {cure}$"):
+        evaluate_run(RunDirectory.open(run), data)
+    (run / "result.json").unlink()
+    carry_out(run, checkpoint_every=3, resume=True)
+    assert (last / "model.safetensors").read_bytes() == whole
+    assert evaluate_run(RunDirectory.open(run), data).n == 40
+
+
 def test_pictures_of_other_classes_cannot_be_tested_on(
     finished: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from reslab.core.errors import RunError, StorageError
 from reslab.core.units import bytes_text
 
 PARTIAL = ".partial-"  # begins the name of what is not there yet
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager

@@ -225,7 +225,8 @@ class ShardStore:
             raise PictureError(f"is not whole: {file.name} is cut short")
         if zlib.crc32(data) != crc:
             raise PictureError(
-                f"does not match its checksum: {file.name} is damaged, or not the shard that its index is of"
+                f"does not match its checksum: {file.name} is damaged, or not the shard that its index is of;"
+                " delete it, and the command that made or fetched it does so again"
             )
         return data
 

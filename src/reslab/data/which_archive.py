@@ -9,6 +9,7 @@ from reslab.core.errors import DataError
 from reslab.data.archive import Tar
 
 GZIP: Final = b"\x1f\x8b"
+COMPRESSED: Final = (GZIP, b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # gzip, bzip2, xz, zstd, zip
 HEAD: Final = 2**16  # bytes that are looked at, packed and unpacked; ours: the first header is in the first 512
 ROOT: Final = "ILSVRC2012_devkit_t12"
 CLASS_ARCHIVE: Final = re.compile(r"n[0-9]{8}\.tar")
@@ -29,28 +30,37 @@ KIT: Final = Official("the development kit", "--devkit", re.compile(rf"{ROOT}(/.
 
 
 def refuse_another(tar: Tar, wanted: Official) -> None:
-    """Refuse one official file in the place of another; of any other file nothing is said here.
+    """Refuse one official file in the place of another, and an archive of pictures that was compressed.
 
     Args:
         tar: the whole file, packed by gzip or not.
         wanted: what it should be.
 
     Raises:
-        DataError: it is another; the line says which.
+        DataError: it is another, the line says which; or compressed, where it is to be read in place.
     """
-    name = _first_name(tar)
+    head = _head(tar)
+    name = _first_name(tar, head)
     for one in (TRAINING, VALIDATION, KIT):
         if one is not wanted and name is not None and one.first.fullmatch(name):
             raise DataError(f"{tar.title} is {one.what}, given as {wanted.flag}: give it as {one.flag}")
+    if wanted is not KIT and head.startswith(COMPRESSED):
+        raise DataError(f"{tar.title} is compressed: unpack it to a plain tar, which is read in place")
 
 
-def _first_name(tar: Tar) -> str | None:
+def _head(tar: Tar) -> bytes:
     try:
         tar.stream.seek(tar.begin)
-        head = tar.stream.read(HEAD)
-        if head.startswith(GZIP):
-            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
-            return Tar(io.BytesIO(head), 0, len(head), tar.title).first_name()
-    except (OSError, zlib.error):
-        return None  # what is wrong with it is said when it is read
-    return tar.first_name()
+        return tar.stream.read(HEAD)
+    except OSError:
+        return b""  # what is wrong with it is said when it is read
+
+
+def _first_name(tar: Tar, head: bytes) -> str | None:
+    if not head.startswith(GZIP):
+        return tar.first_name()
+    try:
+        plain = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
+    except zlib.error:
+        return None
+    return Tar(io.BytesIO(plain), 0, len(plain), tar.title).first_name()

@@ -3,7 +3,7 @@
 from typing import Final
 
 from reslab.analysis.responses import responses
-from reslab.core.errors import DataError, RunError
+from reslab.core.errors import DataError
 from reslab.core.listening import unheard
 from reslab.core.protocol import find_protocol
 from reslab.core.rundir import RunDirectory
@@ -26,15 +26,13 @@ def keep_responses(run: RunDirectory, data: str, device: str) -> None:
 
     Raises:
         DataError: there are no such pictures, or they are not those that the run was tested on.
-        RunError: the network of the last step is not there any more.
+        CheckpointError: the network of the last step is not there any more.
         StorageError: they could not be written.
     """
     if (run.path / RESPONSES).exists():
         return
     home = choose_device(device)
-    network, steps = trained(read_weights(run.path, unheard), home), run.experiment.recipe.steps
-    if network.step != steps:
-        raise RunError(f"{run.path} has no whole checkpoint of step {steps:,}, only of step {network.step:,}")
+    network = trained(read_weights(run.path, unheard), home)
     pictures, noted = find_data(data).read("val"), (run.environment() or {}).get("data")
     if not isinstance(noted, dict) or noted.get("val") != pictures.digest:
         raise DataError(f"{data} holds other test pictures than those that {run.path} was tested on")

@@ -84,7 +84,7 @@ def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
     Raises:
         DataError: there are none, or the file is damaged or of another kind.
         RunError: the folder is no run.
-        CheckpointError: every checkpoint is damaged.
+        CheckpointError: every checkpoint is damaged, or the last one of a finished run.
     """
     if not place.is_dir():
         return _of_file(place)
@@ -93,9 +93,17 @@ def read_weights(place: Path, warn: Callable[[str], None] = unheard) -> Weights:
     if not (place / "spec.json").exists() and (place / f"{MODEL}.safetensors").is_file():
         return _of_file(place / f"{MODEL}.safetensors")
     run = RunDirectory.open(place)
-    found = checkpoint.newest(run.checkpoints, warn)
+    passed_over: list[str] = []
+    found = checkpoint.newest(run.checkpoints, passed_over.append)
     if found is None:
         raise DataError(f"{place} has no checkpoint yet, so no weights")
+    if found.facts["step"] < run.experiment.recipe.steps and run.result():
+        raise CheckpointError(
+            f"{place} is finished, and its last checkpoint is lost or damaged: delete {place / 'result.json'}, and"
+            f" train --resume makes it again from step {found.facts['step']:,}"
+        )
+    for line in passed_over:
+        warn(line)
     if run.experiment.recipe.bn_average and FACT not in found.facts:
         warn(
             f"{place} is not finished: its batch statistics are moving averages, not yet those that its recipe asks for"
