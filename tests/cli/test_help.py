@@ -166,3 +166,21 @@ def test_a_letter_that_the_terminal_lacks_is_shown_by_its_number() -> None:
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout.strip()) == (0, r"\u2713 caf\xe9")
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "url"),
+    [
+        (("data", "pack", "photos", "--out", "s3://b/x"), "--out", "s3://b/x"),
+        (("train", "--model", "cifar-resnet8", "--data", "s3://b/x", "--out=gs://b/y"), "--out", "gs://b/y"),
+        (("data", "prepare", "imagenet", "--out", "x", "--devkit", "https://x/y"), "--devkit", "https://x/y"),
+    ],
+)
+def test_a_url_is_no_path_to_write_to(
+    words: tuple[str, ...], flag: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "reslab", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"reslab: {flag} takes a path of this machine, and {url} is a URL\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,15 +1,18 @@
 """The verbs, and what becomes of their mistakes. Nothing heavy is imported before a verb runs."""
 
+import itertools
 import os
+import re
 import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
 from reslab._version import __version__
-from reslab.core.errors import ReslabError, one_line, ran_out
+from reslab.core.errors import ReslabError, SpecError, one_line, ran_out
 from reslab.core.listening import heard_by
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+HERE = ("--out", "--train-archive", "--val-archive", "--devkit")  # as paths, URLs would be folders of such names
 
 app = App(
     name="reslab",
@@ -74,6 +77,7 @@ def run(arguments: list[str]) -> int:
     """
     try:
         with heard_by(lambda text: print(f"reslab: warning: {text}", file=sys.stderr, flush=True)):
+            _refuse_urls(arguments)
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, ReslabError) as error:
@@ -94,3 +98,10 @@ def run(arguments: list[str]) -> int:
         print(f"reslab: memory ran out: {one_line(error) or 'this process may have no more'}", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _refuse_urls(arguments: list[str]) -> None:
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    for flag, value in itertools.pairwise(words):
+        if flag in HERE and re.match(r"[a-z][a-z0-9+.-]*://", value):
+            raise SpecError(f"{flag} takes a path of this machine, and {value} is a URL")
