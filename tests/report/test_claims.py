@@ -165,6 +165,24 @@ def test_a_run_that_was_looked_at_more_often_is_no_other_seed(make_run: Maker) -
 
 
 @pytest.mark.parametrize(
+    ("model", "spelled"),
+    [
+        ("cifar-resnet20", {"shortcut": "A"}),
+        ("cifar-bottleneck29", {"shortcut": "B"}),
+        ("cifar-plain20", {"shortcut": "none"}),
+        ("cifar-resnet20", {"width": 16}),
+    ],
+)
+def test_a_run_whose_defaults_are_spelled_out_is_no_other_seed(
+    make_run: Maker, model: str, spelled: dict[str, Any]
+) -> None:
+    with pytest.raises(RunError, match=r"are one experiment, of one seed: take one of them"):
+        finished([make_run(model, 9, 1), make_run(model, 9, 1, **spelled)])
+    runs = finished([make_run(model, 9, 1), make_run(model, 9, 1, seed=1, **spelled)])
+    assert len({(run.called, run.setting, run.comparable) for run in runs}) == 1
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"by_class": None}, "by_class: input should be a valid dictionary"),

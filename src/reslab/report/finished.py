@@ -11,7 +11,7 @@ from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
 from reslab.core.spec import flat
 from reslab.core.units import counted
-from reslab.experiments.names import Name, describe, parse_name
+from reslab.experiments.names import Name, architecture_of, describe, parse_name, spec_of
 from reslab.report.apart import told_apart
 from reslab.report.labels import shown
 from reslab.report.responses import Responses, read_responses
@@ -24,6 +24,8 @@ UNNAMED = "photographs"
 @dataclass(frozen=True)
 class FinishedRun:
     """What a run was (``experiment``), what came out (``result``) and how it went (``metrics``).
+
+    A default of its network is None in ``experiment``, spelled out in its command or not.
 
     Of several: what tells it apart from runs of its setting that have its title (``title_apart``), and its setting from
     others that read the same (``setting_apart``); see `reslab.report.apart`.
@@ -177,7 +179,7 @@ def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
     """Read runs, each once, `in_order`.
 
     Raises:
-        RunError: as `read_finished` and `in_order` do.
+        RunError, SpecError: as `read_finished` and `in_order` do.
     """
     return in_order([read_finished(run) for run in {run.path.resolve(): run for run in runs}.values()])
 
@@ -211,12 +213,14 @@ def read_finished(run: RunDirectory) -> FinishedRun:
 
     Raises:
         RunError: it is not finished, or a file of it is damaged.
+        SpecError: there is no such network.
     """
     result, metrics = run.result(), run.metrics()
     if result is None or not metrics:
         done = metrics[-1]["step"] if metrics else 0
         raise RunError(f"{run.path} is not finished: step {done} of {run.experiment.recipe.steps}")
     require_sound(run, result, metrics)
-    read = FinishedRun(str(run.path), run.experiment, result, metrics, run.environment() or {})
+    model = spec_of(architecture_of(run.experiment.model)).model_dump(mode="json")
+    read = FinishedRun(str(run.path), run.experiment.but({"model": model}), result, metrics, run.environment() or {})
     layers = read.name.depth - 1 if read.basic_cifar else None  # all weighted layers but the classifier
     return replace(read, measured=read_responses(run.path, layers, run.experiment.recipe.steps))
