@@ -1,3 +1,4 @@
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from reslab.experiments.catalog import TABLE6
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
 from reslab.report.finished import finished
+from reslab.report.gathered import gather
+from reslab.report.seeds import seeds_of
 
 Maker = Callable[..., RunDirectory]
 RECIPE = Recipe(steps=200, evaluate_every=50, log_every=50)
@@ -112,6 +115,37 @@ def test_of_two_runs_that_differ_in_warm_up_the_papers_is_judged(make_published:
     for order in ((cold, warm), (warm, cold)):
         (number, _) = verdicts(*order, other)["D3"].findings[0]
         assert number.numbers["errors"] == [7.5, 6.5]
+
+
+@pytest.mark.parametrize("kinds", list(itertools.permutations((None, "B", "C"))))
+def test_of_several_shortcuts_the_networks_own_is_judged_whatever_the_runs_are_called(
+    make_run: Maker, tmp_path: Path, kinds: tuple[str | None, ...]
+) -> None:
+    errors = {None: 30.0, "B": 10.0, "C": 5.0}
+    for number, kind in enumerate(kinds):
+        make_run("cifar-resnet20", errors[kind], 31, shortcut=kind).path.rename(tmp_path / f"run{number}")
+    make_run("cifar-resnet56", 22, 20)
+    found = {verdict.claim.identifier: verdict for verdict in judge(CIFAR_CLAIMS, gather([tmp_path]).runs)}["D3"]
+    assert found.findings[0][0].text == "test error, ResNet-20 (shortcut A) above ResNet-56"
+    assert found.findings[0][0].numbers["errors"] == [30.0, 22.0]
+    others = "ResNet-20 (shortcut B), ResNet-20 (shortcut C)"
+    assert found.judged_on == f"ResNet-20 (shortcut A), ResNet-56; seed 0; not judged: {others}"
+
+
+@pytest.mark.parametrize("kinds", [("B", "C"), ("C", "B")])
+def test_without_the_networks_own_shortcut_the_order_of_settings_decides(
+    make_run: Maker, kinds: tuple[str, str]
+) -> None:
+    runs = [make_run("cifar-resnet20", 30, 31, shortcut=kind) for kind in kinds]
+    found = verdicts(*runs, make_run("cifar-resnet56", 22, 20))["D3"]
+    assert found.judged_on == "ResNet-20 (shortcut B), ResNet-56; seed 0; not judged: ResNet-20 (shortcut C)"
+
+
+def test_of_several_shortcuts_the_curve_is_the_same_in_whatever_order_runs_come(make_run: Maker) -> None:
+    runs = [make_run("cifar-resnet20", 30, 31, shortcut=kind, seed=seed) for kind, seed in (("B", 0), (None, 1))]
+    for order in (runs, runs[::-1]):
+        (drawn,) = seeds_of(finished(order))["ResNet-20"]
+        assert drawn.experiment.model.shortcut is None
 
 
 def test_bottlenecks_are_not_compared_with_basic_blocks(make_run: Maker) -> None:

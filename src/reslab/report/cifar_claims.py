@@ -19,7 +19,7 @@ EARLY: Final = 1 / 3  # of the first stage: 5e4 of 15e4 iterations in Figure 4, 
 
 def _deeper_plain_tests_worse(networks: Networks) -> list[Finding]:
     return [
-        compare(f"test error, {deep.title} above {shallow.title}", deep.test, shallow.test)
+        compare(f"test error, {deep.called} above {shallow.called}", deep.test, shallow.test)
         for shallow, deep in neighbours(networks, residual=False, deepest=DEEPEST_PLAIN)
     ]
 
@@ -29,10 +29,10 @@ def _deeper_plain_trains_worse(networks: Networks) -> list[Finding]:
     for shallow, deep in neighbours(networks, residual=False, deepest=DEEPEST_PLAIN):
         a, b = _before_first_drop(shallow), _before_first_drop(deep)
         if a and b:
-            text = f"training error before the first drop (step {a['step']}), {deep.title} above {shallow.title}"
+            text = f"training error before the first drop (step {a['step']}), {deep.called} above {shallow.called}"
             findings.append(compare(text, train_count(b), train_count(a)))
     for shallow, deep in _apart_at_the_end(networks):
-        text = f"training error at the end, {deep.title} above {shallow.title}"
+        text = f"training error at the end, {deep.called} above {shallow.called}"
         findings.append(compare(text, deep.train, shallow.train))
     return findings
 
@@ -48,8 +48,8 @@ def _apart_at_the_end(networks: Networks) -> Iterator[tuple[FinishedRun, Finishe
 def _deeper_residual_is_better(networks: Networks) -> list[Finding]:
     findings = []
     for shallow, deep in neighbours(networks, residual=True, deepest=DEEPEST_RESIDUAL):
-        findings.append(compare(f"test error, {shallow.title} above {deep.title}", shallow.test, deep.test))
-        text = f"training error at the end, {shallow.title} above {deep.title}"
+        findings.append(compare(f"test error, {shallow.called} above {deep.called}", shallow.test, deep.test))
+        text = f"training error at the end, {shallow.called} above {deep.called}"
         findings.append(compare(text, shallow.train, deep.train))
     return findings
 
@@ -60,8 +60,8 @@ def _shortcuts_cure(networks: Networks) -> list[Finding]:
         return []
     plain, residual = networks[False, max(both)], networks[True, max(both)]
     return [
-        compare(f"test error, {plain.title} above {residual.title}", plain.test, residual.test),
-        compare(f"training error at the end, {plain.title} above {residual.title}", plain.train, residual.train),
+        compare(f"test error, {plain.called} above {residual.called}", plain.test, residual.test),
+        compare(f"training error at the end, {plain.called} above {residual.called}", plain.train, residual.train),
     ]
 
 
@@ -69,10 +69,10 @@ def _shallow_pair_ends_close(networks: Networks) -> list[Finding]:
     plain, residual = networks.get((False, 20)), networks.get((True, 20))
     if plain is None or residual is None:
         return []
-    findings = [close(f"test error, {plain.title} and {residual.title}", plain.test, residual.test, SAME_FINAL)]
+    findings = [close(f"test error, {plain.called} and {residual.called}", plain.test, residual.test, SAME_FINAL)]
     a, b = _early_test(plain), _early_test(residual)
     if a and b:
-        text = f"test error early (step {a['step']}), {plain.title} above {residual.title}"
+        text = f"test error early (step {a['step']}), {plain.called} above {residual.called}"
         findings.append(compare(text, tested_count(a), tested_count(b)))
     return findings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reslab.experiments.catalog import as_published
+from reslab.core.text import few
 from reslab.report.findings import Answer, Finding
 from reslab.report.finished import FinishedRun
 
@@ -25,7 +25,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim on the runs of one setting; ``judged_on`` names networks and seeds."""
+    """What became of a claim on the runs of one setting; ``judged_on`` names networks and seeds.
+
+    Of runs of one network and seed the first by `FinishedRun.rank` is judged; ``judged_on`` names the others too.
+    """
 
     claim: Claim
     setting: str
@@ -60,9 +63,9 @@ def judge(claims: Iterable[Claim], runs: Sequence[FinishedRun]) -> list[Verdict]
 
 def _judge(claim: Claim, runs: list[FinishedRun]) -> Verdict:
     findings: dict[int, list[Finding]] = {}
-    last = sorted(runs, key=lambda run: as_published(run.experiment))  # where warm-up alone differs, the paper's counts
+    last_first = sorted(runs, key=lambda run: run.rank, reverse=True)
     for seed in sorted({run.experiment.seed for run in runs}):
-        networks = {(run.residual, run.name.depth): run for run in last if run.experiment.seed == seed}
+        networks = {(run.residual, run.name.depth): run for run in last_first if run.experiment.seed == seed}
         if found := claim.check(networks):
             findings[seed] = found
     answers = {_together(found) for found in findings.values()}
@@ -81,10 +84,17 @@ def _together(findings: list[Finding]) -> Answer:
 def _judged_on(runs: list[FinishedRun], findings: Mapping[int, list[Finding]]) -> str:
     if not findings:
         return "no networks that it speaks of"
-    words = {word for found in findings.values() for finding in found for word in re.findall(r"[\w-]+", finding.text)}
-    titles = dict.fromkeys(run.title for run in runs if run.title in words)
+    texts = [finding.text for found in findings.values() for finding in found]
+    judged = {run.called: run.title for run in runs if any(_names(text, run.called) for text in texts)}
     seeds = ", ".join(str(seed) for seed in findings)
-    return f"{', '.join(titles)}; seed{'s' if len(findings) > 1 else ''} {seeds}"
+    others = [*dict.fromkeys(run.called for run in runs if run.title in judged.values() and run.called not in judged)]
+    beside = f"; not judged: {few(others)}" if others else ""
+    return f"{', '.join(judged)}; seed{'s' if len(findings) > 1 else ''} {seeds}{beside}"
+
+
+def _names(text: str, called: str) -> bool:
+    """Whether ``text`` speaks of the network, not of one whose name goes on."""
+    return re.search(rf"(?<![\w-]){re.escape(called)}(?![\w-])", text) is not None
 
 
 def neighbours(networks: Networks, residual: bool, deepest: int) -> list[tuple[FinishedRun, FinishedRun]]:  # noqa: FBT001 a kind

@@ -16,8 +16,8 @@ def _plain_110_is_lost(networks: Networks) -> list[Finding]:
     if plain is None:
         return []
     return [  # the caption says "error" of a figure that draws both
-        above(f"training error at the end, {plain.title} above {PLAIN_110:g} %", plain.train, PLAIN_110),
-        above(f"test error, {plain.title} above {PLAIN_110:g} %", plain.test, PLAIN_110),
+        above(f"training error at the end, {plain.called} above {PLAIN_110:g} %", plain.train, PLAIN_110),
+        above(f"test error, {plain.called} above {PLAIN_110:g} %", plain.test, PLAIN_110),
     ]
 
 
@@ -25,10 +25,10 @@ def _1202_layers_overfit(networks: Networks) -> list[Finding]:
     deep, deeper = _published(networks, 110, residual=True), _published(networks, 1202, residual=True)
     if deep is None or deeper is None:
         return []
-    text = f"training error at the end, {deeper.title} below {RESNET_1202:g} %"
+    text = f"training error at the end, {deeper.called} below {RESNET_1202:g} %"
     return [
         below(text, deeper.train, RESNET_1202),
-        compare(f"test error, {deeper.title} above {deep.title}", deeper.test, deep.test),
+        compare(f"test error, {deeper.called} above {deep.called}", deeper.test, deep.test),
     ]
 
 

@@ -6,11 +6,13 @@ from functools import cached_property
 
 from reslab.core.errors import RunError
 from reslab.core.experiment import LOOKS, Experiment
+from reslab.core.files import canonical_json
 from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
 from reslab.core.rundir import Record, RunDirectory
 from reslab.core.spec import flat
 from reslab.core.units import counted
+from reslab.experiments.catalog import as_published
 from reslab.experiments.names import Name, architecture_of, describe, parse_name, spec_of
 from reslab.report.apart import told_apart
 from reslab.report.labels import shown
@@ -94,8 +96,8 @@ class FinishedRun:
     @property
     def paper_test_error(self) -> float | None:
         """Table 6's number, where this is its network on its data set; in percent."""
-        as_published = describe(self.experiment.model) == self.experiment.model.name
-        known = self.experiment.data == "cifar10" and as_published
+        usual = describe(self.experiment.model) == self.experiment.model.name
+        known = self.experiment.data == "cifar10" and usual
         return cifar10_test_error(self.experiment.model.name) if known else None
 
     @property
@@ -142,6 +144,12 @@ class FinishedRun:
         shortcut = self.name.shortcut(self.experiment.model.shortcut)
         return self._flat(self.experiment.but({"model": {"shortcut": shortcut}, "seed": 0}))
 
+    @cached_property
+    def rank(self) -> tuple[bool, bool, str]:
+        """What of runs of one network and seed comes first: as published, with its own shortcut, then by settings."""
+        another = self.experiment.model.shortcut is not None
+        return not as_published(self.experiment), another, canonical_json(self.settings)
+
     @property
     def comparable_settings(self) -> Record:
         """Those that comparable runs share."""
@@ -185,13 +193,13 @@ def finished(runs: Sequence[RunDirectory]) -> list[FinishedRun]:
 
 
 def in_order(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Plain before residual, shallow before deep, then by seed; those that would be called the same told apart.
+    """Plain before residual, shallow before deep, then by seed and rank; those of one name are told apart.
 
     Raises:
         RunError: two are of the same experiment and pictures: such runs are no two seeds.
     """
     _refuse_copies(runs)
-    ordered = sorted(runs, key=lambda run: (run.comparable, run.residual, run.name.depth, run.experiment.seed))
+    ordered = sorted(runs, key=lambda r: (r.comparable, r.residual, r.name.depth, r.experiment.seed, r.rank))
     titles = told_apart([f"{run.comparable} {run.title}" for run in ordered], [run.settings for run in ordered])
     settings = told_apart([run.setting for run in ordered], [run.comparable_settings for run in ordered])
     return [

@@ -33,7 +33,7 @@ def _below(residual: FinishedRun, plain: FinishedRun) -> Finding:
     ordered = share >= MOST and medians[0] < medians[1]
     answer: Answer = "holds" if ordered else "fails" if share <= HALF else "not separable"
     return Finding(
-        f"sorted responses beyond the first, {residual.title} below {plain.title}",
+        f"sorted responses beyond the first, {residual.called} below {plain.called}",
         answer,
         measured=f"medians {medians[0]:.2f} and {medians[1]:.2f}",
         decided=f"lower at {lower} of {len(ours)} ranks ({100 * share:.0f} %) against {100 * MOST:.0f} %",
@@ -50,7 +50,7 @@ def _smaller(deep: FinishedRun, shallow: FinishedRun) -> Finding:
     lower = [means[0] < means[1], medians[0] < medians[1]]
     answer: Answer = "holds" if all(lower) else "not separable" if any(lower) else "fails"
     return Finding(
-        f"responses, {deep.title} below {shallow.title}",
+        f"responses, {deep.called} below {shallow.called}",
         answer,
         measured=f"means {means[0]:.3f} and {means[1]:.3f}, medians {medians[0]:.3f} and {medians[1]:.3f}",
         decided=f"differences {means[0] - means[1]:+.3f} and {medians[0] - medians[1]:+.3f}",

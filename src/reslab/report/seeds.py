@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from reslab.core.rundir import Record
-from reslab.experiments.catalog import as_published
 from reslab.report.finished import FinishedRun, train_count
 
 POINTS: Final = 64  # of a curve of training errors: Figure 6 has one every 1k of 64k iterations
@@ -15,7 +14,7 @@ POINTS: Final = 64  # of a curve of training errors: Figure 6 has one every 1k o
 def seeds_of(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """The runs of each network that were trained alike, by title; where there is a choice, as published."""
     networks: dict[str, list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: not as_published(run.experiment)):  # stable: still by depth and seed
+    for run in sorted(runs, key=lambda run: run.rank):  # stable: still by depth and seed
         networks.setdefault(run.title, []).append(run)
     by_depth = sorted(networks.items(), key=lambda found: found[1][0].name.depth)
     return {title: [run for run in group if _alike(run, group[0])] for title, group in by_depth}
