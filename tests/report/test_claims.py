@@ -185,6 +185,18 @@ def test_an_unfinished_run_is_refused(make_run: Maker) -> None:
         finished([run])
 
 
+def test_of_a_run_that_was_stopped_while_averaging_it_is_said_what_is_to_be_done(make_run: Maker) -> None:
+    run = make_run("cifar-plain20", 30, 31, recipe=RECIPE.but({"bn_average": 500}))
+    (run.path / "result.json").unlink()
+    says = "is not finished: its batch statistics are still to be averaged, which train --resume does"
+    with pytest.raises(RunError, match=re.escape(f"{run.path} {says}")):
+        finished([run])
+    lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "metrics.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match="is not finished: step 150 of 200"):
+        finished([run])
+
+
 def test_two_folders_of_one_experiment_are_no_two_seeds(make_run: Maker, tmp_path: Path) -> None:
     run = make_run("cifar-plain20", 9, 1)
     shutil.copytree(run.path, tmp_path / "copy")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from reslab.core.errors import RunError
-from reslab.core.experiment import LOOKS, Experiment
+from reslab.core.experiment import LOOKS, Experiment, Recipe
 from reslab.core.files import canonical_json
 from reslab.core.intervals import Count
 from reslab.core.paper import cifar10_test_error
@@ -216,6 +216,13 @@ def _refuse_copies(runs: Sequence[FinishedRun]) -> None:
             raise RunError(f"{other.directory} and {run.directory} are one experiment, of one seed: take one of them")
 
 
+def _so_far(recipe: Recipe, metrics: Sequence[Record]) -> str:
+    done = metrics[-1]["step"] if metrics else 0
+    if done == recipe.steps and recipe.bn_average:
+        return "its batch statistics are still to be averaged, which train --resume does"
+    return f"step {done} of {recipe.steps}"
+
+
 def read_finished(run: RunDirectory) -> FinishedRun:
     """Read a run.
 
@@ -225,8 +232,7 @@ def read_finished(run: RunDirectory) -> FinishedRun:
     """
     result, metrics = run.result(), run.metrics()
     if result is None or not metrics:
-        done = metrics[-1]["step"] if metrics else 0
-        raise RunError(f"{run.path} is not finished: step {done} of {run.experiment.recipe.steps}")
+        raise RunError(f"{run.path} is not finished: {_so_far(run.experiment.recipe, metrics)}")
     require_sound(run, result, metrics)
     model = spec_of(architecture_of(run.experiment.model)).model_dump(mode="json")
     read = FinishedRun(str(run.path), run.experiment.but({"model": model}), result, metrics, run.environment() or {})
