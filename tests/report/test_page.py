@@ -304,6 +304,25 @@ def test_recomputed_batch_statistics_are_shown_with_the_error_before_and_after(
     assert page.count("batch statistics: averaged over") == 1
 
 
+def test_the_final_error_of_recomputed_statistics_is_a_hollow_mark_at_the_last_step(
+    recomputed: RunDirectory, tmp_path: Path
+) -> None:
+    kept, hollow = recomputed.result() or {}, "Hollow: the final test error, with batch statistics averaged"
+    changed = finished([recomputed])
+    figure = training_curves(changed)
+    (mark,) = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert mark.get_xydata().tolist() == [[200, 30]]
+    (curve,) = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.4]
+    assert (mark.get_color(), mark.get_marker()) == (curve.get_color(), curve.get_marker())
+    assert str(figure.get_suptitle()).endswith("hollow: test error once batch statistics were averaged")
+    assert hollow in write_report(changed, tmp_path / "page.html").html.read_text()
+    recomputed.write("result.json", {**kept, "bn_average": {**kept["bn_average"], "hits_before": kept["hits"]}})
+    same = finished([recomputed])
+    assert not [line for line in training_curves(same).axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert "hollow" not in str(training_curves(same).get_suptitle())
+    assert hollow not in write_report(same, tmp_path / "page.html").html.read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [

@@ -16,7 +16,7 @@ def claims(*runs: Path, json: bool = False) -> None:
     """Judge the paper's claims on finished runs.
 
     Args:
-        runs: run directories, or folders of them; what is unfinished or damaged in a folder is left out, as a line says.
+        runs: run directories, or folders of them; what is unfinished or damaged in folders is left out, as a line says.
         json: print one JSON document.
     """
     read = _said(gather(runs)).runs
@@ -32,7 +32,7 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
     """Write a page with table, figure and verdicts of finished runs, and the same in Markdown.
 
     Args:
-        runs: run directories, or folders of them; what is unfinished or damaged in a folder is left out, as a line says.
+        runs: run directories, or folders of them; what is unfinished or damaged in folders is left out, as a line says.
         out: the page; a Markdown file and the folder figures come beside it.
         paper_points: draw the paper's own points, as read off Figures 6 and 7, over these.
         json: print one JSON document.

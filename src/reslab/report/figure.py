@@ -24,6 +24,8 @@ STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "reslab",
     "svg.fonttype": "path",
 }
+KEY: Final = "thin: training error over the last 50 batches      bold: test error"
+HOLLOW: Final = "      hollow: test error once batch statistics were averaged"
 TITLES: Final = {False: "plain networks", True: "residual networks"}
 Curve = tuple[list[float], list[float]]
 
@@ -47,8 +49,13 @@ def training_curves(runs: Sequence[FinishedRun]) -> Figure:
             _name_curves(axes, of_kind, marks)
         panels[0].set_ylabel("error (%)")
         panels[0].set_ylim(0, _ceiling(runs))
-        figure.suptitle("thin: training error over the last 50 batches      bold: test error", fontsize=9)
+        figure.suptitle(KEY + (HOLLOW if any(map(ends_apart, runs)) else ""), fontsize=9)
     return figure
+
+
+def ends_apart(run: FinishedRun) -> bool:
+    """Whether its final test error is not its curve's last: batch statistics were averaged between the two."""
+    return run.averaged is not None and run.averaged["hits_before"] != run.result["hits"]
 
 
 def as_svg(figure: Figure) -> str:
@@ -77,6 +84,9 @@ def _draw(axes: Axes, run: FinishedRun, shade: int) -> None:
     axes.plot(*_curve(run, "train_error"), color=SHADES[shade], linewidth=0.9)
     bold: dict[str, Any] = {"linewidth": 2.4, "marker": MARKERS[shade], "markersize": 5, "markeredgecolor": "white"}
     axes.plot(*_curve(run, "test_error"), color=SHADES[shade], **bold)
+    if ends_apart(run):
+        hollow: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.4, "zorder": 4}
+        axes.plot(run.experiment.recipe.steps, run.test.error, MARKERS[shade], color=SHADES[shade], **hollow)
 
 
 def _mark(run: FinishedRun) -> tuple[int, str]:
@@ -126,4 +136,4 @@ def _ceiling(runs: Sequence[FinishedRun]) -> float:
         for key in ("train_error", "test_error")
         if key in line and line["step"] >= begun
     ]
-    return min(100.0, 1.05 * max(errors, default=100.0))
+    return min(100.0, 1.05 * max(errors + [run.test.error for run in runs], default=100.0))

@@ -8,7 +8,7 @@ from typing import Final
 from reslab.core.units import counted
 from reslab.experiments.recipes import cifar_paper
 from reslab.report.drawing import Drawing, draw
-from reslab.report.figure import training_curves
+from reslab.report.figure import ends_apart, training_curves
 from reslab.report.figure6 import draw_figure6, has_readings
 from reslab.report.figure7 import draw_figure7
 from reslab.report.finished import FinishedRun
@@ -19,6 +19,7 @@ CURVES: Final = (
     "Training error is measured on augmented pictures while the network still learns, so it may lie above the test"
     " error."
 )
+AVERAGED: Final = " Hollow: the final test error, with batch statistics averaged after the last step."
 PARTS: Final = {"train": "training", "val": "test"}
 POOLED: Final = f" Each of its points is the mean of what was logged in a {POINTS}th of all steps."
 BAND: Final = " Of several seeds the first is drawn, in a band from the lowest to the highest test error of all."
@@ -58,7 +59,8 @@ def section_figures(
 
 def _curves(runs: Sequence[FinishedRun], beside: Path, mark: str) -> Captioned:
     drawing = draw(training_curves(runs), beside, f"training-curves{mark}")
-    return Captioned(drawing, f"{_divided(runs)}{CURVES}", "error against steps")
+    averaged = AVERAGED if any(map(ends_apart, runs)) else ""
+    return Captioned(drawing, f"{_divided(runs)}{CURVES}{averaged}", "error against steps")
 
 
 def _figure6(runs: Sequence[FinishedRun], beside: Path, mark: str, *, paper_points: bool) -> Captioned:
