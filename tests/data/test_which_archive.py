@@ -24,8 +24,12 @@ COMPRESSED = "mine is compressed: unpack it to a plain tar, which is read in pla
 
 def checked(data: bytes, wanted: Official) -> str:
     """What is said of a file, or nothing."""
+    return said_of(Tar(io.BytesIO(data), 0, len(data), "mine"), wanted)
+
+
+def said_of(tar: Tar, wanted: Official) -> str:
     try:
-        refuse_another(Tar(io.BytesIO(data), 0, len(data), "mine"), wanted)
+        refuse_another(tar, wanted)
     except DataError as error:
         return str(error)
     return ""
@@ -91,4 +95,4 @@ def test_a_file_that_cannot_be_read_is_left_to_who_reads_it() -> None:
         def read(self, _size: int | None = -1) -> bytes:
             raise OSError
 
-    refuse_another(Tar(Broken(), 0, 1000, "mine"), TRAINING)
+    assert said_of(Tar(Broken(), 0, 1000, "mine"), TRAINING) == ""

@@ -180,3 +180,10 @@ def make_photo_run(tmp_path: Path) -> Maker:
         return run
 
     return make
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not look at the figures: drawing them takes most of a report's time."""
+    monkeypatch.setattr("reslab.report.drawing.as_svg", lambda _figure: "<svg></svg>")
+    monkeypatch.setattr("reslab.report.drawing.as_png", lambda _figure: b"")

@@ -10,7 +10,6 @@ from reslab.core.experiment import Photographs, Recipe, Start
 from reslab.core.files import write_json
 from reslab.core.rundir import RunDirectory
 from reslab.core.spec import flat
-from reslab.report import drawing
 from reslab.report.apart import told_apart
 from reslab.report.departures import word
 from reslab.report.figure import training_curves
@@ -109,12 +108,6 @@ def make_dogs(make_photo_run: Maker) -> Maker:
 def crops(make_dogs: Maker) -> list[RunDirectory]:
     """Two seeds of one crop, and a run of another."""
     return [make_dogs("a"), make_dogs("b", seed=1), make_dogs("c", contract={"crop": 192})]
-
-
-@pytest.fixture
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "as_svg", lambda _figure: "<svg></svg>")
-    monkeypatch.setattr(drawing, "as_png", lambda _figure: b"")
 
 
 def test_runs_of_other_crops_have_other_settings_and_seeds_the_same(crops: list[RunDirectory]) -> None:

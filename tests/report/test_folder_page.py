@@ -13,7 +13,6 @@ from reslab.cli.report import report
 from reslab.core.errors import RunError
 from reslab.core.experiment import Start
 from reslab.core.rundir import RunDirectory
-from reslab.report import drawing
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.figure import training_curves
 from reslab.report.finished import FinishedRun, finished
@@ -61,13 +60,6 @@ def scores_of(run: RunDirectory) -> Path:
 
 def change(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-@pytest.fixture
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that do not look at the figures: drawing them takes most of a report's time."""
-    monkeypatch.setattr(drawing, "as_svg", lambda _figure: "<svg></svg>")
-    monkeypatch.setattr(drawing, "as_png", lambda _figure: b"")
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 from reslab.cli.report import claims, report
 from reslab.core.errors import ReslabError, RunError
 from reslab.core.rundir import RunDirectory
-from reslab.report import drawing
+from reslab.report import scored
 from reslab.report.gathered import Gathered, gather
 
 Maker = Callable[..., RunDirectory]
+pytestmark = pytest.mark.usefixtures("unpainted")
 PLAIN = '{"model": {"name": "cifar-plain20"}, "data": "embedded"}'
 
 
@@ -22,12 +23,6 @@ def folder(make_run: Maker, tmp_path: Path) -> Path:
         make_run("cifar-plain20", 30, 31, seed=seed).path.rename(tmp_path / f"seed{seed}")
     (tmp_path / "seed1" / "result.json").unlink()
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "as_svg", lambda _figure: "<svg></svg>")
-    monkeypatch.setattr(drawing, "as_png", lambda _figure: b"")
 
 
 @pytest.mark.parametrize(
@@ -115,3 +110,14 @@ def test_a_run_whose_scores_are_damaged_is_left_out_of_a_page_and_no_claim_needs
         report(photographs.path, out=tmp_path / "page.html")
     claims(tmp_path)
     assert capsys.readouterr().err == ""
+
+
+def test_scores_are_read_once_for_a_page(
+    make_photo_run: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo_run((0, 1), (0, 1), (0.9, 0.8), ("ash", "birch"))
+    read: list[Path] = []
+    tensors = scored._tensors
+    monkeypatch.setattr(scored, "_tensors", lambda file, facts: (read.append(file), tensors(file, facts))[1])
+    report(tmp_path, out=tmp_path / "page.html")
+    assert len(read) == 1

@@ -5,18 +5,11 @@ import pytest
 from tests.report.compared import Page
 
 from reslab.core.rundir import RunDirectory
-from reslab.report import drawing
 from reslab.report.finished import finished
 from reslab.report.page import write_report
 from reslab.report.provenance import of_mean, of_test, of_training
 
 Maker = Callable[..., RunDirectory]
-
-
-@pytest.fixture
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "as_svg", lambda _figure: "<svg></svg>")
-    monkeypatch.setattr(drawing, "as_png", lambda _figure: b"")
 
 
 def keep_checkpoint(run: RunDirectory) -> None:

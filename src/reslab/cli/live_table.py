@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reslab.cli.output import say, terminal
-from reslab.cli.progress import numbers
+from reslab.cli.progress import numbers, warn
 from reslab.core.rundir import Record
 from reslab.core.units import counted, duration_text
 from reslab.experiments.queue.follow import ACTIVE, Audience, Followed
@@ -43,7 +43,7 @@ class PlainTable(Audience):
 
     def warned(self, run: Followed, text: str) -> None:
         """Print the warning."""
-        say(f"reslab: warning: {run.task.title}: {text}")
+        warn(f"{run.task.title}: {text}")
 
 
 class LiveTable(Audience):

@@ -69,7 +69,7 @@ class PlainProgress(Notify):
 
     def warned(self, text: str) -> None:
         """Print the warning."""
-        say(f"reslab: warning: {text}")
+        warn(text)
 
     def found(self, pictures: int) -> None:
         """Print how far the search is."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.progress import warn
 from reslab.core.units import counted
 from reslab.report.cifar_claims import CIFAR_CLAIMS
 from reslab.report.claims import Verdict, judge
@@ -38,11 +39,12 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
         json: print one JSON document.
     """
     from reslab.report.page import write_report
-    from reslab.report.scored import read_scored
+    from reslab.report.scored import Scored, read_scored
 
-    gathered = _said(gather(runs, read_scored))
+    scored: dict[str, Scored | None] = {}
+    gathered = _said(gather(runs, lambda run: scored.setdefault(run.directory, read_scored(run))))
     read, left_out = gathered.runs, gathered.left_out
-    written = write_report(read, out, paper_points, left_out)
+    written = write_report(read, out, paper_points, left_out, scored)
     if json:
         print_json(
             {
@@ -65,7 +67,7 @@ def report(*runs: Path, out: Path = Path("report.html"), paper_points: bool = Fa
 def _said(gathered: Gathered) -> Gathered:
     """The same, once a person knows what is left out."""
     if gathered.warning:
-        say(f"reslab: warning: {gathered.warning}")
+        warn(gathered.warning)
     return gathered
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reslab.cli.output import print_json, print_table, say, stdout
+from reslab.cli.output import print_json, print_table, stdout
+from reslab.cli.progress import warn
 from reslab.cli.report import print_table6, print_verdicts
 from reslab.core.errors import ReslabError, one_line
 from reslab.core.experiment import Experiment
@@ -61,7 +62,7 @@ def measure_responses(runs: list[EndedRun], device: str) -> None:
             keep_responses(RunDirectory.open(task.job.out), task.job.data, device)
         except (ReslabError, RuntimeError, MemoryError) as error:
             why = one_line(error) or type(error).__name__
-            say(f"reslab: warning: {task.title}: its responses were not measured: {why}")
+            warn(f"{task.title}: its responses were not measured: {why}")
 
 
 def earlier(home: Reproduction, changes: Mapping[str, Any], folder: Path, but: Collection[Path]) -> list[Path]:
@@ -90,7 +91,7 @@ def _belongs(place: Path, home: Reproduction, changes: Mapping[str, Any]) -> boo
         why = "it has other settings"
     except ReslabError as error:
         why = one_line(error)
-    say(f"reslab: warning: {place} is left out of the report: {why}")
+    warn(f"{place} is left out of the report: {why}")
     return False
 
 

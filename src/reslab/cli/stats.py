@@ -92,8 +92,8 @@ def _summed(pictures: "Dataset", contract: Contract | None, workers: int | None)
     if isinstance(pictures, Pictures):
         return small_sums(pictures)
     assert contract is not None
-    with advancing("measured") as counted:
-        return photograph_sums(pictures, contract, cores() if workers is None else workers, warn, counted)
+    with advancing("measured") as measured:
+        return photograph_sums(pictures, contract, cores() if workers is None else workers, warn, measured)
 
 
 def _print(found: "Statistics", out: Path | None, seconds: float) -> None:

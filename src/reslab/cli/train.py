@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reslab.cli.flags import JobFlags, NetworkFlags, PhotoFlags, RecipeFlags, StartFlags, given
 from reslab.cli.output import print_json, say, stdout
-from reslab.cli.progress import progress
+from reslab.cli.progress import progress, warn
 from reslab.cli.resolve import Asked, resolve
 from reslab.core.errors import ReslabError
 from reslab.core.experiment import Experiment, Optimizer
@@ -131,7 +131,7 @@ def _weights(place: Path, going_on: Experiment | None) -> "Weights":
         if noted is None or noted.digest == weights.digest:
             return weights
         why = f"{place} has other weights than those that this run began from"
-    say(f"reslab: warning: {why}; going on from the run's own checkpoint")
+    warn(f"{why}; going on from the run's own checkpoint")
     return noted
 
 

@@ -16,7 +16,7 @@ from reslab.report.errors import Errors, errors_of
 from reslab.report.finished import FinishedRun
 from reslab.report.how_trained import how_trained
 from reslab.report.rendering import rendered
-from reslab.report.scored import read_scored
+from reslab.report.scored import Scored, read_scored
 from reslab.report.section_figures import section_figures
 from reslab.report.table import HEADINGS, rows_of
 from reslab.report.table6 import Table6, table6_of
@@ -41,6 +41,7 @@ def write_report(
     out: Path,
     paper_points: bool = False,  # noqa: FBT001, FBT002 as --paper-points
     left_out: Sequence[str] = (),
+    scored: Mapping[str, Scored | None] | None = None,
 ) -> Written:
     """Render ``runs`` into ``out`` (the HTML page), a Markdown file beside it and ``figures/``.
 
@@ -49,6 +50,7 @@ def write_report(
         out: the page's path.
         paper_points: draw the paper's own points over Figures 6 and 7, as read off them.
         left_out: why other runs are not in it, which the page says too.
+        scored: what `read_scored` found of each run, by directory; None: it is read here.
 
     Raises:
         RunError: the scores of a run are damaged; nothing is written.
@@ -59,7 +61,7 @@ def write_report(
     settings: dict[str, list[FinishedRun]] = {}
     for run in runs:
         settings.setdefault(run.comparable, []).append(run)
-    errors = _errors(runs, out.parent)
+    errors = _errors(runs, out.parent, scored)
     marks = [f"-{number}" for number in range(1, len(settings) + 1)] if len(settings) > 1 else [""]
     sections = [
         {**_section(group, errors), "figures": section_figures(group, out.parent, mark, paper_points=paper_points)}
@@ -87,10 +89,13 @@ def heading(runs: Sequence[FinishedRun]) -> str:
     return f"{few} on {', '.join(data) if len(data) <= NAMED else f'{len(data)} data sets'}"
 
 
-def _errors(runs: Sequence[FinishedRun], beside: Path) -> dict[str, Errors | None]:
+def _errors(
+    runs: Sequence[FinishedRun], beside: Path, scored: Mapping[str, Scored | None] | None
+) -> dict[str, Errors | None]:
     """The errors of the runs that kept them, by directory; None where a later test took the place of the run's own."""
-    read = {run.directory: (run, scored) for run in runs if (scored := read_scored(run))}
-    own = [directory for directory, (_, scored) in read.items() if scored.own]
+    scored = {run.directory: read_scored(run) for run in runs} if scored is None else scored
+    read = {run.directory: (run, found) for run in runs if (found := scored[run.directory])}
+    own = [directory for directory, (_, found) in read.items() if found.own]
     marks = {directory: f"-{number}" if len(own) > 1 else "" for number, directory in enumerate(own, start=1)}
     return {
         directory: errors_of(*found, beside, marks[directory]) if directory in marks else None
